@@ -1,0 +1,164 @@
+//! Who asked, as the record tells it: from `account`, `owner`, `groups` and the verified `claims` only, never from
+//! conditions, which a client can forge. Not an authentication: MinIO did that, or says that it had not yet. Called by
+//! the record.
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::limited::{limited, limited_in_list, sha256_hex};
+use crate::policy::request::{Claims, Request};
+
+/// Limits of the record: bytes of a name, number of groups.
+pub const MAX_NAME: usize = 256;
+pub const MAX_GROUPS: usize = 64;
+
+/// `data.actor` of a decision record. `None` is what could not be read, as all of it in [`Actor::UNREAD`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Actor {
+    /// The access key that signed; empty for an anonymous caller. At most 256 bytes, as all names here.
+    pub account: Option<String>,
+    pub kind: Option<ActorKind>,
+    /// The person behind a derived key, as far as the claims tell.
+    pub principal: Option<String>,
+    pub principal_from: Option<PrincipalFrom>,
+    /// `claims.iss`.
+    pub issuer: Option<String>,
+    /// `claims.parent`: whose key a derived key is.
+    pub parent: Option<String>,
+    /// `input.groups`, else the strings of `claims.groups`; the first 64.
+    pub groups: Vec<String>,
+    /// Root, or a key of root that no session policy restricts.
+    pub owner: Option<bool>,
+    pub assurance: Option<Assurance>,
+    /// Lower-case hex SHA-256 of `claims.sessionPolicy` as sent (base64).
+    pub session_policy_sha256: Option<String>,
+}
+
+/// What kind of key signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    User,
+    /// A long-lived key derived from a user, root included.
+    ServiceAccount,
+    /// A temporary key, by whichever way of logging in.
+    Sts,
+    /// Nobody signed.
+    Anonymous,
+    Root,
+}
+
+/// Where `principal` comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, schemars::JsonSchema)]
+pub enum PrincipalFrom {
+    #[serde(rename = "ldapUsername")]
+    LdapUsername,
+    #[serde(rename = "parent")]
+    Parent,
+    #[serde(rename = "sub")]
+    Sub,
+    #[serde(rename = "account")]
+    Account,
+}
+
+/// Whether MinIO had checked the signature when it asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Assurance {
+    /// Not for sure: whoever knows an access key can cause this question. Also where nobody signed at all.
+    Claimed,
+    Authenticated,
+}
+
+impl Actor {
+    /// The actor of a question that could not be read.
+    pub const UNREAD: Self = Self {
+        account: None,
+        kind: None,
+        principal: None,
+        principal_from: None,
+        issuer: None,
+        parent: None,
+        groups: Vec::new(),
+        owner: None,
+        assurance: None,
+        session_policy_sha256: None,
+    };
+
+    pub fn of(request: &Request) -> Self {
+        let claims = &request.claims;
+        let (principal, principal_from) = principal(request);
+        let name = |text: &str| limited(text, MAX_NAME);
+        Self {
+            account: Some(name(&request.account)),
+            kind: Some(ActorKind::of(request)),
+            principal: Some(name(principal)),
+            principal_from: Some(principal_from),
+            issuer: claims.string("iss").map(name),
+            parent: claims.string("parent").map(name),
+            groups: groups(request),
+            owner: Some(request.owner),
+            assurance: Some(Assurance::of(request)),
+            session_policy_sha256: claims.string("sessionPolicy").map(sha256_hex),
+        }
+    }
+}
+
+impl ActorKind {
+    pub const ALL: [Self; 5] = [Self::User, Self::ServiceAccount, Self::Sts, Self::Anonymous, Self::Root];
+
+    /// MinIO gives every service account the claim `sa-policy`, every temporary key some claims, and nobody else any.
+    fn of(request: &Request) -> Self {
+        if request.account.is_empty() {
+            Self::Anonymous
+        } else if request.claims.string("sa-policy").is_some() {
+            Self::ServiceAccount
+        } else if !is_empty(&request.claims) {
+            Self::Sts
+        } else if request.owner {
+            Self::Root
+        } else {
+            Self::User
+        }
+    }
+}
+
+impl Assurance {
+    /// MinIO asks for PutObject (upload of a part and of a snowball included) before it has checked the signature.
+    fn of(request: &Request) -> Self {
+        let before = request.action == "s3:PutObject" || request.account.is_empty();
+        if before { Self::Claimed } else { Self::Authenticated }
+    }
+}
+
+fn principal(request: &Request) -> (&str, PrincipalFrom) {
+    [("ldapUsername", PrincipalFrom::LdapUsername), ("parent", PrincipalFrom::Parent), ("sub", PrincipalFrom::Sub)]
+        .into_iter()
+        .find_map(|(name, from)| request.claims.string(name).filter(|text| !text.is_empty()).map(|text| (text, from)))
+        .unwrap_or((&request.account, PrincipalFrom::Account))
+}
+
+/// Absent, null or `{}`.
+fn is_empty(claims: &Claims) -> bool {
+    claims.text == "null" || claims.text.iter().all(|byte| byte.is_ascii_whitespace() || matches!(byte, b'{' | b'}'))
+}
+
+fn groups(request: &Request) -> Vec<String> {
+    let given = match &request.groups {
+        Some(groups) => groups.clone(),
+        None => claimed_groups(&request.claims),
+    };
+    given.iter().take(MAX_GROUPS).map(|group| limited_in_list(group, MAX_NAME)).collect()
+}
+
+/// An identity provider's groups are in `claims.groups`, and only there. The text was read strictly before: what does
+/// not fit here is another shape, such as one string.
+fn claimed_groups(claims: &Claims) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Grouped {
+        groups: Vec<String>,
+    }
+    serde_json::from_slice::<Grouped>(&claims.text).map(|claims| claims.groups).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! What MinIO asked, as data. Built by `wire::question`, which is the only reader of the bytes; used by route, key,
+//! purpose and the record. Field meanings: MinIO's `policy.Args` (minio/pkg `policy/policy.go`).
+
+use bytes::Bytes;
+
+/// One question, read strictly. Strings are exactly MinIO's: no case folding, no normalization anywhere.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The bytes that were read, and that authorizers are sent.
+    pub bytes: Bytes,
+    /// The access key that signed; `""` is anonymous. For derived keys this is not the person.
+    pub account: String,
+    /// `None` is JSON null, the normal case for internal users.
+    pub groups: Option<Vec<String>>,
+    /// `s3:…`, `admin:…` or `kms:…`.
+    pub action: String,
+    /// Absent before pkg v3.0.20.
+    pub original_action: Option<String>,
+    pub bucket: String,
+    pub object: String,
+    pub owner: bool,
+    /// "Would an explicit deny apply?" An allow to it grants nothing.
+    pub deny_only: bool,
+    /// In the order sent, names unique. Every request header and query parameter of the S3 client is in here:
+    /// secrets, and text that a client chooses.
+    pub conditions: Vec<(String, Vec<String>)>,
+    pub claims: Claims,
+    /// Members that this version does not know, at the root (`root.<name>`) and in `input` (`input.<name>`), as JSON
+    /// text, and known ones that were not sent (`absent.<name>`). They reach the authorizer and the cache key; the
+    /// record names nothing of them.
+    pub unknown: Vec<(String, Bytes)>,
+}
+
+/// `input.claims`: the verified session token.
+#[derive(Debug, Clone, Default)]
+pub struct Claims {
+    /// The exact JSON text, so that no number is rounded on its way into the cache key. Empty where absent.
+    pub text: Bytes,
+    /// The top-level members whose value is a string, in the order sent.
+    pub strings: Vec<(String, String)>,
+}
+
+impl Claims {
+    pub fn string(&self, name: &str) -> Option<&str> {
+        self.strings.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Request {
+    /// All values of a condition; exact spelling. Empty where absent.
+    pub fn condition(&self, name: &str) -> &[String] {
+        self.conditions.iter().find(|(key, _)| key == name).map_or(&[], |(_, values)| values)
+    }
+
+    /// The first value of a condition. MinIO's own value stands first, a client's after it.
+    pub fn first_condition(&self, name: &str) -> Option<&str> {
+        self.condition(name).first().map(String::as_str)
+    }
+
+    pub fn has_condition(&self, name: &str) -> bool {
+        self.conditions.iter().any(|(key, _)| key == name)
+    }
+}
