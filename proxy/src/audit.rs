@@ -1,0 +1,24 @@
+//! The audit trail: the record compliance reads, and the spool that makes it durable before an answer leaves.
+//! Kafka is not here; `publisher` hands records to a `Sink`.
+
+pub mod backlog;
+pub mod chain;
+pub mod cursor;
+pub mod disk;
+pub mod envelope;
+pub mod epoch;
+pub mod files;
+pub mod inventory;
+pub mod journal;
+pub mod keeper;
+pub mod lifecycle;
+pub mod publisher;
+pub mod reader;
+pub mod record;
+pub mod recovery;
+pub mod scan;
+pub mod schema;
+pub mod segment;
+pub mod shared;
+pub mod spool;
+pub mod writer;

@@ -1,0 +1,119 @@
+//! What is in the spool and how far it has been delivered, in memory. Filled by `recovery` and `writer`, thinned out by
+//! `keeper`, read by `backlog` and the status page.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::audit::cursor::Cursor;
+use crate::audit::epoch::EpochId;
+
+pub struct SegmentInfo {
+    pub name: String,
+    pub number: u64,
+    pub first_seq: u64,
+    /// On disk, the zeros at the end included.
+    pub bytes: u64,
+    /// Since when all of it is known to be delivered.
+    pub delivered_since: Option<Instant>,
+}
+
+pub struct EpochInfo {
+    pub id: EpochId,
+    /// Behind a lock of its own: it is written to disk without holding up those who deliver.
+    pub cursor: Arc<parking_lot::Mutex<Cursor>>,
+    /// The first seq not delivered.
+    pub delivered: u64,
+    /// The seq after the last record.
+    pub next: u64,
+    pub segments: Vec<SegmentInfo>,
+    /// This process writes it.
+    pub live: bool,
+    /// Payload bytes not delivered; for an epoch found at start an estimate that is never too small.
+    pub undelivered_bytes: u64,
+}
+
+impl EpochInfo {
+    pub fn closed(id: EpochId, cursor: Cursor, delivered: u64, next: u64, segments: Vec<SegmentInfo>) -> Self {
+        let cursor = Arc::new(parking_lot::Mutex::new(cursor));
+        let mut info = Self { id, cursor, delivered, next, segments, live: false, undelivered_bytes: 0 };
+        info.undelivered_bytes =
+            info.segments.iter().enumerate().filter(|(i, _)| !info.is_delivered(*i)).map(|(_, s)| s.bytes).sum();
+        info
+    }
+
+    pub fn live(id: EpochId, cursor: Cursor) -> Self {
+        Self { live: true, ..Self::closed(id, cursor, 0, 0, Vec::new()) }
+    }
+
+    /// Whether every record that the segment at `index` may hold is delivered, and nobody writes it.
+    pub fn is_delivered(&self, index: usize) -> bool {
+        match self.segments.get(index + 1) {
+            Some(following) => following.first_seq <= self.delivered,
+            None => !self.live && self.delivered >= self.next,
+        }
+    }
+
+    /// Nothing is left in it that anybody waits for.
+    pub fn is_done(&self) -> bool {
+        !self.live && self.delivered >= self.next
+    }
+}
+
+#[derive(Default)]
+pub struct Inventory {
+    /// Oldest first; the last is the live one.
+    pub epochs: Vec<EpochInfo>,
+    /// Of the prepared segment.
+    pub spare_bytes: u64,
+}
+
+impl Inventory {
+    pub fn bytes(&self) -> u64 {
+        self.epochs.iter().flat_map(|e| &e.segments).map(|s| s.bytes).sum::<u64>() + self.spare_bytes
+    }
+
+    pub fn epoch(&mut self, id: &EpochId) -> Option<&mut EpochInfo> {
+        self.epochs.iter_mut().find(|e| e.id == *id)
+    }
+
+    pub fn live(&mut self) -> Option<&mut EpochInfo> {
+        self.epochs.iter_mut().rev().find(|e| e.live)
+    }
+
+    /// Records and payload bytes that are not delivered.
+    pub fn undelivered(&self) -> (u64, u64) {
+        self.epochs.iter().fold((0, 0), |(records, bytes), e| {
+            let here = e.next.saturating_sub(e.delivered);
+            (records + here, bytes + if here > 0 { e.undelivered_bytes } else { 0 })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::disk::Disk;
+
+    #[test]
+    fn a_segment_is_delivered_when_the_next_one_begins_at_or_before_the_cursor() {
+        let home = tempfile::tempdir().unwrap();
+        let segment = |number, first_seq| SegmentInfo {
+            name: String::new(),
+            number,
+            first_seq,
+            bytes: 100,
+            delivered_since: None,
+        };
+        let cursor = Cursor::load(&Disk::new(home.path()), "e");
+        let mut info =
+            EpochInfo::closed(EpochId::new(1, 1), cursor, 9, 30, vec![segment(0, 0), segment(1, 10), segment(2, 20)]);
+        assert!(!info.is_delivered(0));
+        assert_eq!(info.undelivered_bytes, 300);
+        info.delivered = 10;
+        assert!(info.is_delivered(0) && !info.is_delivered(1));
+        info.delivered = 30;
+        assert!(info.is_delivered(2) && info.is_done());
+        info.live = true;
+        assert!(!info.is_delivered(2), "it may still grow");
+    }
+}

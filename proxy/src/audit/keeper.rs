@@ -1,0 +1,259 @@
+//! The thread beside the writer: prepares the next segment, stores cursors, removes what is delivered. Whatever here
+//! takes long must not hold up an answer. `turn` is one step, `run` only paces it.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use crate::audit::epoch::EpochId;
+use crate::audit::inventory::EpochInfo;
+use crate::audit::lifecycle::Event;
+use crate::audit::reader::SegmentReader;
+use crate::audit::shared::{Shared, Spare};
+
+/// Between two attempts at what failed.
+const RETRY: Duration = Duration::from_millis(500);
+/// Between two looks at cursors, ages and sizes.
+const TICK: Duration = Duration::from_secs(1);
+/// The first segment of an epoch is small: it must be there before the first answer.
+const FIRST_SEGMENT: u64 = 4 << 20;
+
+pub struct Keeper {
+    shared: Arc<Shared>,
+    prepared: u64,
+    cleaned: bool,
+    ticked: Option<Instant>,
+    /// Since when there are undelivered records that nobody has read.
+    unread_since: Option<Instant>,
+}
+
+impl Keeper {
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, prepared: 0, cleaned: false, ticked: None, unread_since: None }
+    }
+
+    pub fn run(mut self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Acquire) {
+            // A keeper that ends silently leaves the writer without segments and the disk full.
+            if catch_unwind(AssertUnwindSafe(|| self.turn())).is_err() {
+                tracing::error!("keeper of the spool panicked; it goes on");
+                let mut spare = self.shared.spare.lock();
+                if matches!(*spare, Spare::Wanted) {
+                    *spare = Spare::Failed("preparing a segment panicked".to_owned());
+                }
+            }
+            let mut spare = self.shared.spare.lock();
+            let wait = match &*spare {
+                Spare::Wanted => continue,
+                Spare::Failed(_) => RETRY,
+                Spare::Idle | Spare::Ready { .. } => TICK,
+            };
+            self.shared.spare_moved.wait_for(&mut spare, wait);
+        }
+        self.finish();
+    }
+
+    pub fn turn(&mut self) {
+        let wanted = matches!(&*self.shared.spare.lock(), Spare::Wanted | Spare::Failed(_));
+        if wanted {
+            let made = self.prepare();
+            *self.shared.spare.lock() = made.unwrap_or_else(|error| {
+                tracing::error!(%error, "cannot prepare a segment");
+                Spare::Failed(error.to_string())
+            });
+            self.shared.spare_moved.notify_all();
+        }
+        let now = self.shared.clock.now();
+        if self.ticked.is_none_or(|t| now.saturating_duration_since(t) >= TICK) {
+            self.ticked = Some(now);
+            self.store_cursors();
+            self.retire(now);
+            self.measure(now);
+        }
+    }
+
+    /// Stores the cursors and gives back the prepared segment.
+    pub fn finish(&mut self) {
+        self.store_cursors();
+        let mut spare = self.shared.spare.lock();
+        if let Spare::Ready { path, .. } = &*spare {
+            log_failure("remove the prepared segment", self.shared.files.remove_file(path));
+        }
+        *spare = Spare::Idle;
+    }
+
+    fn prepare(&mut self) -> io::Result<Spare> {
+        let Some(id) = self.shared.inventory.lock().live().map(|e| e.id.clone()) else { return Ok(Spare::Idle) };
+        let size = self.shared.options.segment_bytes();
+        let bytes = if self.prepared == 0 { size.min(FIRST_SEGMENT) } else { size };
+        self.clean();
+        self.make_room(bytes)?;
+        let path = format!("{}/spare-{:06}", id.directory(), self.prepared);
+        let files = &self.shared.files;
+        match files.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = files.create(&path)?;
+        if let Err(error) = file.fill_zero(bytes).and_then(|()| file.sync_data()) {
+            // What could not be made whole must not take the room that others need.
+            log_failure("remove an unfinished segment", files.remove_file(&path));
+            return Err(error);
+        }
+        self.prepared += 1;
+        self.shared.inventory.lock().spare_bytes = bytes;
+        Ok(Spare::Ready { file, path, bytes })
+    }
+
+    /// Removes segments that earlier processes prepared and never used.
+    fn clean(&mut self) {
+        if std::mem::replace(&mut self.cleaned, true) {
+            return;
+        }
+        let closed: Vec<EpochId> =
+            self.shared.inventory.lock().epochs.iter().filter(|e| !e.live).map(|e| e.id.clone()).collect();
+        for id in closed {
+            for name in self.shared.files.list(&id.directory()).unwrap_or_default() {
+                if name.starts_with("spare-") {
+                    let path = format!("{}/{name}", id.directory());
+                    log_failure("remove an unused segment", self.shared.files.remove_file(&path));
+                }
+            }
+        }
+    }
+
+    /// Removes old segments until `bytes` more fit into `max_size`.
+    fn make_room(&mut self, bytes: u64) -> io::Result<()> {
+        let limit = self.shared.options.max_size;
+        let fits = |shared: &Shared| shared.inventory.lock().bytes() + bytes <= limit;
+        if fits(&self.shared) {
+            return Ok(());
+        }
+        self.store_cursors();
+        while !fits(&self.shared) {
+            if !self.remove_oldest(|_, _| true)? {
+                return Err(io::Error::other("spool is full"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what has been delivered for `retain_delivered`.
+    fn retire(&mut self, now: Instant) {
+        let retain = self.shared.options.retain_delivered;
+        for epoch in &mut self.shared.inventory.lock().epochs {
+            for index in 0..epoch.segments.len() {
+                let delivered = epoch.is_delivered(index);
+                if let Some(segment) = epoch.segments.get_mut(index).filter(|_| delivered) {
+                    segment.delivered_since.get_or_insert(now);
+                }
+            }
+        }
+        let ripe = |epoch: &EpochInfo, index: usize| {
+            let since = epoch.segments.get(index).and_then(|s| s.delivered_since);
+            since.is_some_and(|s| now.saturating_duration_since(s) >= retain)
+        };
+        while self.shared.options.deliver {
+            match self.remove_oldest(ripe) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return log_failure("remove a delivered segment", Err(error)),
+            }
+        }
+    }
+
+    /// Removes the oldest segment if it may go and `ripe` agrees. The cursor is durable before: otherwise a crash would
+    /// leave a cursor that points at what is gone.
+    fn remove_oldest(&mut self, ripe: impl Fn(&EpochInfo, usize) -> bool) -> io::Result<bool> {
+        let deliver = self.shared.options.deliver;
+        let mut inventory = self.shared.inventory.lock();
+        let empty = inventory.epochs.iter().find(|e| e.segments.is_empty() && e.is_done()).map(|e| e.id.clone());
+        if let Some(id) = empty {
+            inventory.epochs.retain(|e| e.id != id);
+            drop(inventory);
+            self.remove_epoch(&id)?;
+            return Ok(true);
+        }
+        let Some(epoch) = inventory.epochs.iter().find(|e| !e.segments.is_empty()) else { return Ok(false) };
+        let last = epoch.segments.len() == 1;
+        let may_go = if deliver {
+            let stored = epoch.cursor.lock().next();
+            epoch.is_delivered(0) && epoch.segments.get(1).map_or(epoch.next, |s| s.first_seq) <= stored
+        } else {
+            !(epoch.live && last)
+        };
+        if !may_go || !ripe(epoch, 0) {
+            return Ok(false);
+        }
+        let end = epoch.segments.get(1).map_or(epoch.next, |s| s.first_seq);
+        let id = epoch.id.clone();
+        let Some((name, first)) = epoch.segments.first().map(|s| (s.name.clone(), s.first_seq)) else {
+            return Ok(false);
+        };
+        drop(inventory);
+        let path = format!("{}/{name}", id.directory());
+        if !deliver && end > first {
+            self.tell_dropped(&path, first, end - 1);
+        }
+        match self.shared.files.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.shared.files.sync_dir(&id.directory())?;
+        if let Some(epoch) = self.shared.inventory.lock().epoch(&id) {
+            epoch.segments.retain(|s| s.name != name);
+            if !deliver {
+                epoch.delivered = epoch.delivered.max(end);
+            }
+        }
+        Ok(true)
+    }
+
+    fn tell_dropped(&self, path: &str, first_seq: u64, last_seq: u64) {
+        let opened = self.shared.files.open(path).and_then(SegmentReader::open);
+        let chain = opened.ok().flatten().map_or(String::new(), |r| r.header().chain.clone());
+        self.shared.event(Event::SegmentsDropped { chain, first_seq, last_seq });
+    }
+
+    fn remove_epoch(&self, id: &EpochId) -> io::Result<()> {
+        let files = &self.shared.files;
+        for name in files.list(&id.directory())? {
+            files.remove_file(&format!("{}/{name}", id.directory()))?;
+        }
+        files.remove_dir(&id.directory())?;
+        files.sync_dir("epochs")
+    }
+
+    fn store_cursors(&self) {
+        let moved: Vec<_> =
+            self.shared.inventory.lock().epochs.iter().map(|e| (e.cursor.clone(), e.delivered)).collect();
+        for (cursor, delivered) in moved {
+            log_failure("store a cursor", cursor.lock().store(self.shared.files.as_ref(), delivered));
+        }
+    }
+
+    fn measure(&mut self, now: Instant) {
+        let inventory = self.shared.inventory.lock();
+        let (bytes, (records, undelivered)) = (inventory.bytes(), inventory.undelivered());
+        drop(inventory);
+        let available = self.shared.files.available().unwrap_or(0);
+        self.shared.metrics.spool_size(bytes, self.shared.options.max_size, available);
+        if records == 0 || !self.shared.options.deliver {
+            self.unread_since = None;
+            return self.shared.metrics.spool_undelivered(0, 0, Duration::ZERO);
+        }
+        let unread = now.saturating_duration_since(*self.unread_since.get_or_insert(now));
+        let oldest = u64::try_from(self.shared.oldest_us.load(Ordering::Relaxed)).unwrap_or(0);
+        let wall = self.shared.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = if oldest == 0 { unread } else { wall.saturating_sub(Duration::from_micros(oldest)) };
+        self.shared.metrics.spool_undelivered(records, undelivered, age);
+    }
+}
+
+fn log_failure(what: &str, done: io::Result<()>) {
+    if let Err(error) = done {
+        tracing::error!(%error, "cannot {what}");
+    }
+}

@@ -1,0 +1,122 @@
+//! What Countersign says about itself, as records of the same chain. The data of each event; `journal` is the one way to
+//! write one. Not decisions; those are `record`.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// `data` of `io.countersign.lifecycle.v1`, before the chain member.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first record of a chain.
+    ChainOpened {
+        version: String,
+        config_generation: String,
+        /// The chain before this one in the same spool; null in a new spool.
+        previous: Option<Previous>,
+    },
+    /// The last record of a chain that was ended in order.
+    ChainClosed {},
+    /// Answers were refused because their records could not be made durable, or because of overload.
+    OutageStarted {
+        cause: OutageCause,
+        detail: String,
+        started: String,
+    },
+    OutageEnded {
+        cause: OutageCause,
+        detail: String,
+        started: String,
+        ended: String,
+        refused: Refusals,
+    },
+    /// Bytes of the spool that are not what was written.
+    DamageFound {
+        /// Not `chain`: that member of `data` is the record's own place.
+        #[serde(rename = "of_chain")]
+        chain: String,
+        segment: String,
+        offset: u64,
+        bytes: u64,
+        first_seq: Option<u64>,
+        last_seq: Option<u64>,
+    },
+    /// Records that gave way before they were delivered; only without Kafka.
+    SegmentsDropped {
+        #[serde(rename = "of_chain")]
+        chain: String,
+        first_seq: u64,
+        last_seq: u64,
+    },
+    /// Questions refused for their token since the last such record.
+    UnauthorizedAttempts {
+        count: u64,
+        first: String,
+        last: String,
+        peers: Vec<String>,
+        peers_omitted: u64,
+    },
+}
+
+/// The head of the chain before, as found when the new one was opened.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Previous {
+    pub id: String,
+    /// Of its last whole record.
+    pub seq: u64,
+    /// Lower-case hex SHA-256 of that record's value.
+    pub hash: String,
+    /// It ended with `chain_closed`.
+    pub clean: bool,
+    /// Records whose answers may not have left, because the process ended without saying so.
+    pub unknown: Option<SeqRange>,
+}
+
+/// Both ends included.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SeqRange {
+    pub first: u64,
+    pub last: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutageCause {
+    Audit,
+    Overload,
+}
+
+/// Exactly how many questions were refused without a record of their own, by reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Refusals {
+    pub audit_unavailable: u64,
+    pub audit_timeout: u64,
+    pub overload: u64,
+}
+
+/// `data` of `io.countersign.amendment.v1`, before the chain member.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Amendment {
+    pub of: Of,
+    pub answer: AmendedAnswer,
+}
+
+/// Which records are amended.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Of {
+    /// The record's `id`.
+    Record(String),
+    /// Records of a chain, both ends included.
+    Range { chain: String, first: u64, last: u64 },
+}
+
+/// What really became of the answer.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AmendedAnswer {
+    /// It was refused, whatever the record says was decided.
+    Deny,
+    /// The process ended before it could know.
+    Unknown,
+}

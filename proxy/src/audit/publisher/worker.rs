@@ -1,0 +1,282 @@
+//! The publisher's loop: fill the sink, collect acknowledgements, move the cursor, start anew after trouble.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::time::Instant;
+
+use super::backoff::Backoff;
+use super::complaints::Complaints;
+use super::window::Window;
+use super::{Ending, Entry, EpochId, Event, Fault, Options, SendError, Sink, Source};
+use crate::metrics::Metrics;
+use crate::trace::Tracer;
+
+/// Between looks at acknowledgements while they arrive, and while they have not for [`STALLED`].
+const ACK_POLL: Duration = Duration::from_millis(5);
+const STALL_POLL: Duration = Duration::from_millis(100);
+const STALLED: Duration = Duration::from_secs(1);
+/// Between looks at the sink and at the stop flag when there is nothing to ship.
+const IDLE: Duration = Duration::from_millis(250);
+/// Long enough to take every event that waits.
+const GLANCE: Duration = Duration::from_millis(1);
+/// Records handed over between looks at acknowledgements.
+const BURST: usize = 256;
+
+/// The request to stop, with its deadline.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    deadline: Mutex<Option<Instant>>,
+    changed: Condvar,
+}
+
+impl Stop {
+    pub(super) fn request(&self, limit: Duration) {
+        *self.deadline.lock() = Some(Instant::now() + limit);
+        self.changed.notify_all();
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        *self.deadline.lock()
+    }
+
+    /// Sleeps, unless or until a stop is requested; never beyond its deadline.
+    fn sleep(&self, pause: Duration) {
+        let mut deadline = self.deadline.lock();
+        match *deadline {
+            Some(at) => {
+                drop(deadline);
+                std::thread::sleep(pause.min(at.saturating_duration_since(Instant::now())));
+            }
+            None => {
+                self.changed.wait_for(&mut deadline, pause);
+            }
+        }
+    }
+}
+
+/// What [`Worker::fill`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    /// Nothing more to hand over now.
+    Dry,
+    /// No more may be under way.
+    Full,
+    /// Look at acknowledgements, then go on.
+    Burst,
+    /// Wait before the next try.
+    Later,
+    /// The sink must be rebuilt.
+    Broken,
+}
+
+pub(super) struct Worker<S, K> {
+    source: S,
+    sink: K,
+    options: Options,
+    metrics: Arc<Metrics>,
+    tracer: Tracer,
+    stop: Arc<Stop>,
+    window: Window,
+    /// Taken from the source, not yet by the sink.
+    held: Option<Entry>,
+    events: Vec<Event>,
+    backoff: Backoff,
+    complaints: Complaints,
+    /// Where the last trouble was; only getting past it makes pauses short again.
+    stuck: Option<(EpochId, u64)>,
+    progress: Instant,
+}
+
+/// Until stopped. A panic is a defect of ours or of a library: logged, and shipping starts anew, because a publisher
+/// that ends silently fills the spool.
+pub(super) fn run<S: Source, K: Sink>(mut worker: Worker<S, K>) -> Ending {
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| worker.ship())) {
+            Ok(ending) => return ending,
+            Err(_) => {
+                tracing::error!("publisher panicked; it starts anew from the cursor");
+                worker.complain(Fault { code: "internal".into(), text: "publisher panicked".into() });
+                worker.start_anew();
+            }
+        }
+    }
+}
+
+impl<S: Source, K: Sink> Worker<S, K> {
+    pub(super) fn new(
+        source: S,
+        sink: K,
+        options: Options,
+        metrics: Arc<Metrics>,
+        tracer: Tracer,
+        stop: Arc<Stop>,
+    ) -> Self {
+        let backoff = Backoff::new(options.backoff);
+        Self {
+            source,
+            sink,
+            options,
+            metrics,
+            tracer,
+            stop,
+            window: Window::default(),
+            held: None,
+            events: Vec::new(),
+            backoff,
+            complaints: Complaints::default(),
+            stuck: None,
+            progress: Instant::now(),
+        }
+    }
+
+    fn ship(&mut self) -> Ending {
+        loop {
+            let filled = self.fill();
+            let deadline = self.stop.deadline();
+            let drained = filled == Filled::Dry && self.window.len() == 0;
+            if deadline.is_some_and(|at| drained || Instant::now() >= at) {
+                return self.end(drained);
+            }
+            let well = match filled {
+                Filled::Dry if drained => {
+                    let more = self.source.wait(IDLE);
+                    self.collect(if more { Duration::ZERO } else { GLANCE })
+                }
+                Filled::Dry | Filled::Full => self.collect(self.poll_for()),
+                Filled::Burst => self.collect(Duration::ZERO),
+                Filled::Later => {
+                    let well = self.collect(GLANCE);
+                    self.stop.sleep(self.backoff.pause());
+                    well
+                }
+                Filled::Broken => false,
+            };
+            if !well {
+                self.start_anew();
+            }
+        }
+    }
+
+    fn poll_for(&self) -> Duration {
+        if self.progress.elapsed() < STALLED { ACK_POLL } else { STALL_POLL }
+    }
+
+    fn fill(&mut self) -> Filled {
+        for _ in 0..BURST {
+            if self.window.len() >= self.options.max_records || self.window.bytes() >= self.options.max_bytes {
+                return Filled::Full;
+            }
+            let entry = match self.held.take().map_or_else(|| self.source.next(), |entry| Ok(Some(entry))) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return Filled::Dry,
+                Err(error) => {
+                    self.complain(Fault { code: "spool".into(), text: format!("spool is unreadable: {error}") });
+                    return Filled::Later;
+                }
+            };
+            if self.window.len() == 0 {
+                self.progress = Instant::now();
+            }
+            let outcome = match self.sink.send(&entry, self.window.next_ticket()) {
+                Ok(()) => {
+                    self.window.push(&entry);
+                    continue;
+                }
+                // The sink's own bound is lower than ours: acknowledgements make room, unless none are under way.
+                Err(SendError::Full) if self.window.len() > 0 => Filled::Full,
+                Err(SendError::Full) => Filled::Later,
+                Err(SendError::NotReady(fault)) => {
+                    self.complain(fault);
+                    Filled::Later
+                }
+                Err(SendError::Refused(fault)) => {
+                    self.complain(fault);
+                    self.stuck.get_or_insert((entry.epoch.clone(), entry.seq));
+                    Filled::Broken
+                }
+            };
+            self.held = Some(entry);
+            return outcome;
+        }
+        Filled::Burst
+    }
+
+    /// Looks at acknowledgements and moves the cursor. False: the sink must be rebuilt.
+    fn collect(&mut self, timeout: Duration) -> bool {
+        let mut events = std::mem::take(&mut self.events);
+        self.sink.poll(timeout, &mut events);
+        let mut well = true;
+        for event in events.drain(..) {
+            match event {
+                Event::Acked(ticket) => self.window.ack(ticket),
+                Event::Failed(ticket, fault) => {
+                    // Once the sink is to be rebuilt, what else it fails is the same trouble.
+                    if well && self.window.holds(ticket) {
+                        self.complain(fault);
+                        well = false;
+                    }
+                }
+                Event::Trouble(fault) => self.complain(fault),
+                Event::Fatal(fault) => {
+                    self.complain(fault);
+                    well = false;
+                }
+            }
+        }
+        self.events = events;
+        self.advance();
+        well
+    }
+
+    fn advance(&mut self) {
+        while let Some(batch) = self.window.take() {
+            self.source.delivered(&batch.epoch, batch.last);
+            let took = batch.sent.elapsed();
+            self.metrics.kafka_delivered(batch.records, took);
+            self.tracer.sent(self.sink.topic(), &batch.chain, batch.first, batch.last, batch.sent, took);
+            self.progress = Instant::now();
+            match &self.stuck {
+                Some((epoch, seq)) if batch.epoch == *epoch && batch.last < *seq => {}
+                Some(_) | None => {
+                    self.stuck = None;
+                    self.backoff.reset();
+                    self.complaints.over();
+                }
+            }
+        }
+    }
+
+    fn start_anew(&mut self) {
+        self.stuck = self
+            .window
+            .head()
+            .or(self.stuck.take())
+            .or_else(|| self.held.as_ref().map(|entry| (entry.epoch.clone(), entry.seq)));
+        self.held = None;
+        self.window.clear();
+        self.events.clear();
+        // First of all: what the old sink still held must not overtake what is sent again.
+        self.sink.rebuild();
+        self.source.rewind();
+        self.stop.sleep(self.backoff.pause());
+    }
+
+    fn complain(&mut self, fault: Fault) {
+        self.metrics.kafka_error(&fault.code);
+        self.complaints.add(&fault);
+    }
+
+    fn end(&mut self, drained: bool) -> Ending {
+        match self.source.flush() {
+            Ok(()) if drained => Ending::Drained,
+            Ok(()) => Ending::Left,
+            Err(error) => {
+                tracing::error!("publisher's cursor could not be written, records will be sent again: {error}");
+                Ending::Left
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The decision record: the schema that compliance reads. An allow-list: what is not a member here is not recorded, so
+//! no secret of `conditions` or `claims` can be. Built by `pipeline`; pure.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::audit::envelope::{Draft, DraftError, Kind, Source};
+use crate::policy::actor::Actor;
+use crate::policy::decided::{Call, Decided, Outcome};
+use crate::policy::limited::{limited, sha256_hex};
+use crate::policy::purpose::{ActionClass, Purpose};
+use crate::policy::request::Request;
+use crate::policy::resource::{Resource, subject};
+use crate::policy::signs::{Sign, signs};
+use crate::policy::verdict::{CacheState, Decision, Durability, Origin, Reason};
+use crate::wire::answer::Answer;
+
+/// Longest recorded form of each string (bytes, before the mark of the cut).
+const MAX_USER_AGENT: usize = 256;
+const MAX_SHORT: usize = 128;
+const MAX_ACTION: usize = 256;
+
+/// Conditions that are known to hold secrets. Their names are recorded where they were present; their values never.
+const SECRET_CONDITIONS: &[&str] = &[
+    "Authorization",
+    "Cookie",
+    "Signature",
+    "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key",
+    "X-Amz-Credential",
+    "X-Amz-Security-Token",
+    "X-Amz-Server-Side-Encryption-Customer-Key",
+    "X-Amz-Signature",
+    "X-Api-Key",
+    "sessionpolicy",
+];
+
+/// `data` of `io.countersign.decision.v1`, before the chain member. Every member is always present; what a question
+/// that could not be read did not say is null.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct DecisionData {
+    decision: Decision,
+    reason: Reason,
+    origin: Origin,
+    /// The authorizer whose verdict counted; null for a fault.
+    decided_by: Option<String>,
+    route: Option<String>,
+    /// Why MinIO asked, from the question alone.
+    purpose: Option<Purpose>,
+    /// A deny here is not an outcome: it only hides metadata or leads to another question.
+    advisory: bool,
+    action: Option<String>,
+    action_class: Option<ActionClass>,
+    deny_only: Option<bool>,
+    actor: Actor,
+    resource: Resource,
+    request: RequestPart,
+    /// One entry an attempt, in the order made.
+    authorizers: Vec<AuthorizerPart>,
+    /// The verdict came from an authorizer asked after another one's fault.
+    fallback: bool,
+    cache: CachePart,
+    /// From the last byte of the question to the hand-over of this record.
+    latency_us: u64,
+    durability: Durability,
+    config_generation: String,
+    /// 32 lower-case hex digits.
+    trace_id: String,
+    /// 16 lower-case hex digits.
+    span_id: String,
+    privacy_key_id: Option<String>,
+    /// Names of conditions that were present, hold secrets and were left out.
+    redacted: Vec<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct RequestPart {
+    /// Name of the token that MinIO showed, or `local`.
+    client: String,
+    peer: Option<IpAddr>,
+    /// What MinIO believes the S3 client's address is. A client can forge it.
+    reported_ip: Option<String>,
+    /// Whether the S3 client used TLS.
+    tls: Option<bool>,
+    auth_type: Option<String>,
+    user_agent: Option<String>,
+    sdk_invocation_id: Option<String>,
+    /// SHA-256 of the bare signature; joins MinIO's audit log.
+    signature_sha256: Option<String>,
+    /// SHA-256 of the question's bytes.
+    input_sha256: String,
+    suspicious: Vec<Sign>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct AuthorizerPart {
+    name: String,
+    /// Null where the attempt ended in a fault.
+    decision: Option<Decision>,
+    reason: Reason,
+    status: Option<u16>,
+    attempt: u32,
+    latency_us: u64,
+    decision_id: Option<String>,
+    revision: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct CachePart {
+    state: CacheState,
+    age_ms: Option<u64>,
+    record_id: Option<String>,
+}
+
+/// Everything a record is made of.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    pub id: Uuid,
+    pub time: SystemTime,
+    pub client: &'a str,
+    pub peer: Option<IpAddr>,
+    /// `None` where the question could not be read.
+    pub request: Option<&'a Request>,
+    /// The question's bytes as received.
+    pub body: &'a [u8],
+    pub decided: &'a Decided,
+    pub latency: Duration,
+    pub durability: Durability,
+    pub generation: &'a str,
+    pub trace_id: u128,
+    pub span_id: u64,
+}
+
+impl Facts<'_> {
+    pub fn draft(&self, source: &Source) -> Result<Draft, DraftError> {
+        let data = self.data();
+        let subject = subject(&data.resource);
+        Draft::new(source, Kind::Decision, self.id, self.time, subject, &data)
+    }
+
+    fn data(&self) -> DecisionData {
+        let request = self.request;
+        let purpose = request.map(Purpose::of);
+        let decided = self.decided;
+        DecisionData {
+            decision: decided.outcome.decision(),
+            reason: decided.outcome.reason(),
+            origin: decided.origin,
+            decided_by: decided.decided_by.as_deref().map(str::to_owned),
+            route: decided.route.as_deref().map(str::to_owned),
+            purpose,
+            advisory: purpose.is_some_and(Purpose::advisory),
+            action: request.map(|r| limited(&r.action, MAX_ACTION)),
+            action_class: request.map(|r| ActionClass::of(&r.action)),
+            deny_only: request.map(|r| r.deny_only),
+            actor: request.map_or_else(|| Actor::UNREAD, Actor::of),
+            resource: request.map_or_else(|| Resource::UNREAD, Resource::of),
+            request: self.request_part(),
+            authorizers: decided.calls.iter().map(AuthorizerPart::of).collect(),
+            fallback: decided.fallback,
+            cache: CachePart {
+                state: decided.cache.state,
+                age_ms: decided.cache.age.map(millis),
+                record_id: decided.cache.record_id.map(|id| id.to_string()),
+            },
+            latency_us: whole_micros(self.latency),
+            durability: self.durability,
+            config_generation: self.generation.to_owned(),
+            trace_id: format!("{:032x}", self.trace_id),
+            span_id: format!("{:016x}", self.span_id),
+            privacy_key_id: None,
+            redacted: request.map_or_else(Vec::new, redacted),
+        }
+    }
+
+    fn request_part(&self) -> RequestPart {
+        let first = |name: &str, max: usize| {
+            let value = self.request.and_then(|r| r.first_condition(name));
+            value.filter(|text| !text.is_empty()).map(|text| limited(text, max))
+        };
+        RequestPart {
+            client: self.client.to_owned(),
+            peer: self.peer,
+            reported_ip: first("SourceIp", MAX_SHORT),
+            tls: self.request.and_then(|r| r.first_condition("SecureTransport")).and_then(|text| match text {
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => None,
+            }),
+            auth_type: first("authType", MAX_SHORT),
+            user_agent: first("UserAgent", MAX_USER_AGENT),
+            sdk_invocation_id: first("Amz-Sdk-Invocation-Id", MAX_SHORT),
+            signature_sha256: self.request.and_then(signature).map(sha256_hex),
+            input_sha256: sha256_hex(self.body),
+            suspicious: self.request.map_or_else(Vec::new, signs),
+        }
+    }
+}
+
+impl AuthorizerPart {
+    fn of(call: &Call) -> Self {
+        let (decision, answer) = match &call.outcome {
+            Outcome::Answered(answer) => (Some(answer.decision()), Some(answer)),
+            Outcome::Declared => (Some(Decision::Deny), None),
+            Outcome::Fault(_) => (None, None),
+        };
+        Self {
+            name: call.authorizer.to_string(),
+            decision,
+            reason: call.outcome.reason(),
+            status: call.status,
+            attempt: call.attempt,
+            latency_us: whole_micros(call.latency),
+            decision_id: answer.and_then(Answer::decision_id).map(str::to_owned),
+            revision: answer.and_then(Answer::revision).map(str::to_owned),
+            message: None,
+        }
+    }
+}
+
+/// The bare signature of a question, whichever way the S3 client signed. Only its hash is recorded.
+fn signature(request: &Request) -> Option<&[u8]> {
+    if let Some(header) = request.first_condition("Authorization") {
+        let v4 = header.split_once("Signature=").map(|(_, rest)| rest);
+        let v2 = header.strip_prefix("AWS ").and_then(|rest| rest.rsplit_once(':')).map(|(_, signature)| signature);
+        if let Some(bare) = v4.or(v2) {
+            return Some(bare.split([',', ' ']).next().unwrap_or(bare).as_bytes());
+        }
+    }
+    let query = request.first_condition("X-Amz-Signature").or_else(|| request.first_condition("Signature"))?;
+    (!query.is_empty()).then_some(query.as_bytes())
+}
+
+fn redacted(request: &Request) -> Vec<String> {
+    let present = SECRET_CONDITIONS.iter().filter(|name| request.has_condition(name));
+    present.map(|name| (*name).to_owned()).collect()
+}
+
+fn whole_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,243 @@
+//! What the handle, the writer, the keeper and the backlog know together. Each lock covers one thing and is held for a
+//! few instructions; none is held while waiting for the disk, except a cursor's own.
+
+use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::audit::envelope::Source;
+use crate::audit::epoch::{Damage, EpochId};
+use crate::audit::files::{Clock, Files, Handle, Lock};
+use crate::audit::inventory::Inventory;
+use crate::audit::lifecycle::{Event, Refusals};
+
+use crate::audit::writer::{Late, Waiting};
+use crate::metrics::Metrics;
+use crate::policy::verdict::{Durability, Reason};
+
+/// Events kept while they cannot be written; beyond, the oldest are dropped and counted in the log.
+const MAX_EVENTS: usize = 1024;
+/// Addresses named in one `unauthorized_attempts`.
+const MAX_PEERS: usize = 16;
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub directory: PathBuf,
+    /// The strictest level records are appended at; decides how soon those that nobody waits for are synced.
+    pub durability: Durability,
+    /// Of everything in the spool, bytes.
+    pub max_size: u64,
+    /// Delivered segments stay this long, while there is room.
+    pub retain_delivered: Duration,
+    /// Bytes of one segment; less if `max_size` is small.
+    pub segment_size: u64,
+    /// Records that may wait for the writer.
+    pub queue: usize,
+    /// There is a publisher. Without one the oldest segments give way when the spool is full.
+    pub deliver: bool,
+}
+
+impl Options {
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            durability: Durability::Synced,
+            max_size: 20 << 30,
+            retain_delivered: Duration::from_secs(3600),
+            segment_size: 64 << 20,
+            queue: 8192,
+            deliver: true,
+        }
+    }
+
+    /// What a segment really gets: at least eight fit into the spool, and each can hold the largest record.
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_size.min(self.max_size / 8).max(256 << 10)
+    }
+}
+
+/// How far the live epoch is readable.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    pub epoch: Option<EpochId>,
+    pub chain: Option<Arc<str>>,
+    /// The first seq that is not durable at the spool's level.
+    pub next: u64,
+    /// The segment that `next` will be in, and its end.
+    pub number: u64,
+    pub offset: u64,
+}
+
+/// The segment prepared ahead.
+pub enum Spare {
+    /// There is no epoch to prepare one in.
+    Idle,
+    Wanted,
+    Ready {
+        file: Handle,
+        path: String,
+        bytes: u64,
+    },
+    Failed(String),
+}
+
+#[derive(Debug, Default)]
+pub struct Attempts {
+    pub count: u64,
+    pub first: Option<SystemTime>,
+    pub last: Option<SystemTime>,
+    pub peers: Vec<IpAddr>,
+    /// Attempts by peers that are not listed.
+    pub omitted: u64,
+}
+
+/// An outage as the status page shows it.
+#[derive(Debug, Clone)]
+pub struct Trouble {
+    pub since: SystemTime,
+    pub detail: String,
+}
+
+pub struct Shared {
+    pub options: Options,
+    pub source: Source,
+    pub version: String,
+    pub generation: String,
+    pub files: Arc<dyn Files>,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+    /// Records are taken.
+    pub available: AtomicBool,
+    /// `close` was called, or the writer is gone.
+    pub closed: AtomicBool,
+    pub unavailable: AtomicU64,
+    pub timeout: AtomicU64,
+    pub overload: AtomicU64,
+    pub progress: Mutex<Progress>,
+    pub moved: Condvar,
+    pub inventory: Mutex<Inventory>,
+    pub spare: Mutex<Spare>,
+    pub spare_moved: Condvar,
+    pub events: Mutex<VecDeque<(SystemTime, Event)>>,
+    pub attempts: Mutex<Attempts>,
+    /// Records whose waiters gave up before they were durable.
+    pub late: Mutex<Vec<Late>>,
+    /// Waiting for Kafka, in order of seq.
+    pub acknowledged: Mutex<VecDeque<Waiting>>,
+    pub reported: Mutex<HashSet<Damage>>,
+    pub lock: Mutex<Option<Box<dyn Lock>>>,
+    /// `time` of the oldest record that was read and not delivered; 0 if there is none.
+    pub oldest_us: AtomicI64,
+    pub trouble: Mutex<Option<Trouble>>,
+}
+
+impl Shared {
+    pub fn new(
+        options: Options,
+        source: Source,
+        (version, generation): (&str, &str),
+        metrics: Arc<Metrics>,
+        files: Arc<dyn Files>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let trouble = Some(Trouble { since: clock.wall(), detail: "not open yet".to_owned() });
+        Arc::new(Self {
+            options,
+            source,
+            version: version.to_owned(),
+            generation: generation.to_owned(),
+            files,
+            clock,
+            metrics,
+            available: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            unavailable: AtomicU64::new(0),
+            timeout: AtomicU64::new(0),
+            overload: AtomicU64::new(0),
+            progress: Mutex::new(Progress::default()),
+            moved: Condvar::new(),
+            inventory: Mutex::new(Inventory::default()),
+            spare: Mutex::new(Spare::Idle),
+            spare_moved: Condvar::new(),
+            events: Mutex::new(VecDeque::new()),
+            attempts: Mutex::new(Attempts::default()),
+            late: Mutex::new(Vec::new()),
+            acknowledged: Mutex::new(VecDeque::new()),
+            reported: Mutex::new(HashSet::new()),
+            lock: Mutex::new(None),
+            oldest_us: AtomicI64::new(0),
+            trouble: Mutex::new(trouble),
+        })
+    }
+
+    /// Counts an answer that was refused without a record. Reasons that have a record or a counter of their own are
+    /// none of the spool's business.
+    pub fn refused(&self, reason: Reason) {
+        let counter = match reason {
+            Reason::AuditUnavailable => &self.unavailable,
+            Reason::AuditTimeout => &self.timeout,
+            Reason::Overload => &self.overload,
+            _ => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes what was counted since the last call: every refusal is in exactly one record.
+    pub fn take_audit_refusals(&self) -> Refusals {
+        Refusals {
+            audit_unavailable: self.unavailable.swap(0, Ordering::Relaxed),
+            audit_timeout: self.timeout.swap(0, Ordering::Relaxed),
+            overload: 0,
+        }
+    }
+
+    pub fn event(&self, event: Event) {
+        let mut events = self.events.lock();
+        if events.len() >= MAX_EVENTS {
+            tracing::error!(dropped = ?events.pop_front(), "too many events wait for the audit spool");
+        }
+        events.push_back((self.clock.wall(), event));
+    }
+
+    /// Records damage once, however often it is read.
+    pub fn damage(&self, damage: &Damage) {
+        let mut reported = self.reported.lock();
+        if reported.len() >= MAX_EVENTS {
+            // Twice is better than never.
+            reported.clear();
+        }
+        if reported.insert(damage.clone()) {
+            drop(reported);
+            tracing::error!(?damage, "records of the spool are damaged");
+            self.event(Event::DamageFound {
+                chain: damage.chain.to_string(),
+                segment: format!("{}/{}", damage.epoch.as_str(), damage.segment),
+                offset: damage.offset,
+                bytes: damage.bytes,
+                first_seq: Some(damage.first_seq),
+                last_seq: Some(damage.last_seq),
+            });
+        }
+    }
+
+    pub fn attempt(&self, peer: IpAddr) {
+        let now = self.clock.wall();
+        let mut attempts = self.attempts.lock();
+        attempts.count += 1;
+        attempts.first.get_or_insert(now);
+        attempts.last = Some(now);
+        if attempts.peers.contains(&peer) {
+            return;
+        }
+        if attempts.peers.len() < MAX_PEERS {
+            attempts.peers.push(peer);
+        } else {
+            attempts.omitted += 1;
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! What the writer says about itself and about what it could not record: outages, amendments, events of others.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::io::Errno;
+
+use crate::audit::envelope::{self, Draft};
+use crate::audit::journal;
+use crate::audit::lifecycle::{AmendedAnswer, Of};
+use crate::audit::lifecycle::{Event, OutageCause, Refusals};
+use crate::audit::shared::Trouble;
+
+use super::Writer;
+
+/// How often counters and the segment's file are looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// An overload is over when nothing was refused for this long.
+const CALM: Duration = Duration::from_secs(5);
+/// Between two records of unauthorized attempts.
+const ATTEMPTS: Duration = Duration::from_secs(10);
+
+/// Questions are being refused because there are too many.
+pub struct Overload {
+    since: SystemTime,
+    last: (Instant, SystemTime),
+    count: u64,
+}
+
+fn text(time: SystemTime) -> String {
+    envelope::rfc3339(envelope::micros(time))
+}
+
+impl Writer {
+    /// Called in every turn without an outage.
+    pub(super) fn report(&mut self, now: Instant) {
+        self.place_amendments();
+        self.place_events();
+        if self.ticked.is_some_and(|t| now.saturating_duration_since(t) < TICK) {
+            return;
+        }
+        self.ticked = Some(now);
+        self.report_counts(now);
+        if self.attempts_reported.is_none_or(|t| now.saturating_duration_since(t) >= ATTEMPTS) {
+            self.report_attempts(now);
+        }
+        let stands = self.segment.as_ref().map(|s| self.shared.files.leads_to(&s.path, &s.file));
+        match stands {
+            None | Some(Ok(true)) => {}
+            // Without a file handle to look with, nothing is known; writing needs none.
+            Some(Err(error)) if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) => {}
+            Some(_) if self.outage.is_some() => {}
+            Some(_) => self.broken("segment was removed from the spool".to_owned()),
+        }
+    }
+
+    /// Before `chain_closed`: whatever was counted is in the chain.
+    pub(super) fn report_last(&mut self) {
+        let now = self.shared.clock.now();
+        self.place_amendments();
+        self.place_events();
+        self.report_counts(now);
+        self.report_attempts(now);
+        if let Some(overload) = self.overload.take() {
+            self.end_overload(&overload);
+        }
+    }
+
+    fn place_amendments(&mut self) {
+        self.late.append(&mut self.shared.late.lock());
+        for late in std::mem::take(&mut self.late) {
+            let (time, of) = (self.shared.clock.wall(), Of::Record(late.id.to_string()));
+            let draft = journal::amendment(&self.shared.source, time, of, AmendedAnswer::Deny);
+            if !self.place_own(draft) {
+                self.late.push(late);
+            }
+        }
+    }
+
+    fn place_events(&mut self) {
+        while self.outage.is_none() {
+            let Some((time, event)) = self.shared.events.lock().pop_front() else { return };
+            if !self.place_own(journal::lifecycle(&self.shared.source, time, &event)) {
+                self.shared.events.lock().push_front((time, event));
+            }
+        }
+    }
+
+    fn report_counts(&mut self, now: Instant) {
+        let stragglers = self.shared.take_audit_refusals();
+        if stragglers != Refusals::default() {
+            let time = text(self.shared.clock.wall());
+            let (cause, detail) = (OutageCause::Audit, "refused while an outage began or ended".to_owned());
+            self.place_event(&Event::OutageStarted { cause, detail: detail.clone(), started: time.clone() });
+            let (started, ended) = (time.clone(), time);
+            self.place_event(&Event::OutageEnded { cause, detail, started, ended, refused: stragglers });
+        }
+        let refused = self.shared.overload.swap(0, Ordering::Relaxed);
+        let wall = self.shared.clock.wall();
+        match &mut self.overload {
+            Some(overload) if refused > 0 => {
+                overload.count += refused;
+                overload.last = (now, wall);
+            }
+            Some(overload) if now.saturating_duration_since(overload.last.0) >= CALM => {
+                if let Some(overload) = self.overload.take() {
+                    self.end_overload(&overload);
+                }
+            }
+            Some(_) => {}
+            None if refused > 0 => {
+                self.overload = Some(Overload { since: wall, last: (now, wall), count: refused });
+                let (cause, detail) = (OutageCause::Overload, OVERLOAD.to_owned());
+                self.place_event(&Event::OutageStarted { cause, detail, started: text(wall) });
+            }
+            None => {}
+        }
+    }
+
+    fn end_overload(&mut self, overload: &Overload) {
+        self.place_event(&Event::OutageEnded {
+            cause: OutageCause::Overload,
+            detail: OVERLOAD.to_owned(),
+            started: text(overload.since),
+            ended: text(overload.last.1),
+            refused: Refusals { overload: overload.count, ..Refusals::default() },
+        });
+    }
+
+    fn report_attempts(&mut self, now: Instant) {
+        let attempts = std::mem::take(&mut *self.shared.attempts.lock());
+        let (Some(first), Some(last)) = (attempts.first, attempts.last) else { return };
+        self.attempts_reported = Some(now);
+        self.place_event(&Event::UnauthorizedAttempts {
+            count: attempts.count,
+            first: text(first),
+            last: text(last),
+            peers: attempts.peers.iter().map(ToString::to_string).collect(),
+            peers_omitted: attempts.omitted,
+        });
+    }
+
+    /// In the room kept for it. False if even that is used up: it is then written when the outage ends.
+    pub(super) fn place_outage_started(&mut self) -> bool {
+        let Some(outage) = &self.outage else { return false };
+        let (detail, started) = (outage.detail.clone(), text(outage.since));
+        let event = Event::OutageStarted { cause: OutageCause::Audit, detail, started };
+        let draft = journal::lifecycle(&self.shared.source, self.shared.clock.wall(), &event);
+        draft.is_some_and(|d| self.place(&d, true).is_some())
+    }
+
+    pub(super) fn place_outage_ended(&mut self) {
+        let refused = self.shared.take_audit_refusals();
+        let Some(outage) = &self.outage else { return };
+        if outage.starting && refused == Refusals::default() {
+            return;
+        }
+        let (detail, started) = (outage.detail.clone(), text(outage.since));
+        if !outage.recorded {
+            self.place_outage_started();
+        }
+        let ended = text(self.shared.clock.wall());
+        self.place_event(&Event::OutageEnded { cause: OutageCause::Audit, detail, started, ended, refused });
+    }
+
+    pub(super) fn place_event(&mut self, event: &Event) {
+        let draft = journal::lifecycle(&self.shared.source, self.shared.clock.wall(), event);
+        self.place_own(draft);
+    }
+
+    /// Into the chain without anybody waiting for it. False if there was no room; what cannot be built is not tried
+    /// again.
+    pub(super) fn place_own(&mut self, draft: Option<Draft>) -> bool {
+        draft.is_none_or(|d| {
+            self.place(&d, true).is_some() || (self.outage.is_none() && self.place(&d, false).is_some())
+        })
+    }
+
+    pub(super) fn set_trouble(&self, since: SystemTime, detail: &str) {
+        *self.shared.trouble.lock() = Some(Trouble { since, detail: detail.to_owned() });
+    }
+}
+
+const OVERLOAD: &str = "more questions than could be decided and recorded in time";
