@@ -1,0 +1,154 @@
+//! Which partition a chain is in: murmur2 of its id, as Kafka's own producers compute it, over the number of partitions
+//! when the chain was first published, then kept, because a topic that grows must not tear a chain apart.
+//! Asked by `sink` only.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// Chains remembered, at most; the least come first in the alphabet go. A spool holds few chains that are not delivered.
+const MAX_CHAINS: usize = 256;
+
+/// Kafka's murmur2 (`org.apache.kafka.common.utils.Utils.murmur2`): 32 bits, its own seed.
+pub fn murmur2(data: &[u8]) -> i32 {
+    const M: u32 = 0x5bd1_e995;
+    const SEED: u32 = 0x9747_b28c;
+    // Java's `length` is an int; keys are short.
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    let mut h = SEED ^ length;
+    let (words, tail) = data.as_chunks::<4>();
+    for word in words {
+        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
+        k ^= k >> 24;
+        h = h.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    if !tail.is_empty() {
+        for (i, byte) in tail.iter().enumerate() {
+            h ^= u32::from(*byte) << (8 * i);
+        }
+        h = h.wrapping_mul(M);
+    }
+    h ^= h >> 13;
+    h = h.wrapping_mul(M);
+    h ^= h >> 15;
+    h.cast_signed()
+}
+
+/// The partition of a chain in a topic that has `count`, which must be positive.
+pub fn of_chain(chain: &str, count: i32) -> i32 {
+    // Kafka's `toPositive`: not the absolute value.
+    (murmur2(chain.as_bytes()) & 0x7fff_ffff) % count.max(1)
+}
+
+/// The partitions chains were given, across restarts if there is a file.
+#[derive(Debug)]
+pub(super) struct Pins {
+    file: Option<PathBuf>,
+    chains: BTreeMap<String, i32>,
+}
+
+impl Pins {
+    /// A file that is unreadable is an empty one: chains are then placed as if they were new.
+    pub(super) fn open(file: Option<PathBuf>) -> Self {
+        let chains = file.as_deref().map_or_else(BTreeMap::new, |path| match read(path) {
+            Ok(chains) => chains,
+            Err(error) => {
+                tracing::warn!("`{}` is unreadable, partitions are chosen anew: {error}", path.display());
+                BTreeMap::new()
+            }
+        });
+        Self { file, chains }
+    }
+
+    /// Where `chain` goes in a topic of `count` partitions.
+    pub(super) fn place(&mut self, chain: &str, count: i32) -> i32 {
+        match self.chains.get(chain) {
+            Some(&pinned) if pinned < count => return pinned,
+            Some(&pinned) => {
+                tracing::warn!(chain, pinned, count, "the topic has fewer partitions than before, the chain moves");
+            }
+            None => {}
+        }
+        let chosen = of_chain(chain, count);
+        while self.chains.len() >= MAX_CHAINS {
+            self.chains.pop_first();
+        }
+        self.chains.insert(chain.to_owned(), chosen);
+        if let Some(path) = &self.file
+            && let Err(error) = write(path, &self.chains)
+        {
+            tracing::warn!("`{}` could not be written, a restart may move the chain: {error}", path.display());
+        }
+        chosen
+    }
+}
+
+fn read(path: &Path) -> io::Result<BTreeMap<String, i32>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whole or not at all. Not synced: losing it in a power cut costs no record.
+fn write(path: &Path, chains: &BTreeMap<String, i32>) -> io::Result<()> {
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(&serde_json::to_vec(chains)?)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From `UtilsTest.testMurmur2` of Apache Kafka.
+    #[test]
+    fn murmur2_is_kafkas() {
+        for (text, hash) in [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ] {
+            assert_eq!(murmur2(text.as_bytes()), hash, "{text}");
+        }
+    }
+
+    #[test]
+    fn negative_hashes_have_a_partition() {
+        assert_eq!(of_chain("21", 7), (-973_932_308_i32 & 0x7fff_ffff) % 7);
+        assert_eq!(of_chain("foobar", 1), 0);
+    }
+
+    #[test]
+    fn a_chain_stays_when_the_topic_grows_and_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Some(dir.path().join("partitions.json"));
+        let at_first = Pins::open(file.clone()).place("21", 3);
+        assert_ne!(at_first, of_chain("21", 7), "the test needs a chain that would move");
+        assert_eq!(Pins::open(file).place("21", 7), at_first);
+    }
+
+    #[test]
+    fn a_partition_that_is_gone_is_chosen_anew() {
+        let mut pins = Pins::open(None);
+        let before = pins.place("foobar", 1000);
+        assert!(before > 0);
+        assert_eq!(pins.place("foobar", 1), 0);
+    }
+
+    #[test]
+    fn a_broken_file_is_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("partitions.json");
+        fs::write(&path, "{").unwrap();
+        assert_eq!(Pins::open(Some(path.clone())).place("21", 3), of_chain("21", 3));
+        assert_eq!(read(&path).unwrap().len(), 1);
+    }
+}
