@@ -1,0 +1,212 @@
+//! The operational log: what the process says about itself on standard error, never what was decided for whom.
+//! Lines that the terminal or the journal is too slow for are dropped and counted, because a decision must not wait
+//! for a log. Called by `commands`, once.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+/// Lines that may wait for the writer.
+const MAX_LINES: usize = 4096;
+
+/// What a line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people; control characters are escaped, so that a line is always one line.
+    Text,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub format: Format,
+    pub level: Level,
+}
+
+/// Somebody has set up a log before.
+#[derive(Debug, thiserror::Error)]
+#[error("the log is already set up")]
+pub struct AlreadySetUp;
+
+/// Keeps the writer's thread alive; dropping it writes what is left.
+#[derive(Debug)]
+pub struct Log {
+    _guard: WorkerGuard,
+    dropped: ErrorCounter,
+}
+
+impl Log {
+    /// Lines lost so far, to be read as often as wanted.
+    pub fn lines_dropped(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let dropped = self.dropped.clone();
+        move || u64::try_from(dropped.dropped_lines()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Sets up the process's log on standard error, for our own lines and those of pingora and librdkafka.
+///
+/// # Errors
+/// The second call.
+pub fn start(options: Options) -> Result<Log, AlreadySetUp> {
+    let (writer, log) = writer(io::stderr());
+    // Also takes over from the `log` crate, which pingora and rdkafka write to.
+    subscriber(options, writer).try_init().map_err(|_| AlreadySetUp)?;
+    Ok(log)
+}
+
+fn writer(out: impl Write + Send + 'static) -> (NonBlocking, Log) {
+    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_LINES).thread_name("log");
+    let (writer, guard) = builder.finish(out);
+    let dropped = writer.error_counter();
+    (writer, Log { _guard: guard, dropped })
+}
+
+fn subscriber(options: Options, writer: NonBlocking) -> impl tracing::Subscriber + Send + Sync {
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match options.format {
+        Format::Json => Box::new(fmt::layer().json().flatten_event(true).with_writer(writer)),
+        Format::Text => Box::new(fmt::layer().with_ansi(false).with_writer(OneLine(Arc::new(writer)))),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter(options.level)))
+}
+
+/// Libraries speak at our level only when they are asked about: below debug they tell of every connection.
+fn filter(level: Level) -> Targets {
+    let libraries = if level >= Level::DEBUG { level } else { level.min(Level::WARN) };
+    Targets::new()
+        .with_default(LevelFilter::from_level(libraries))
+        .with_target("countersign", level)
+        .with_target("librdkafka", level)
+}
+
+/// Escapes control characters: what a client or an authorizer sent may be quoted in a line and must not start another
+/// one, or steer a terminal.
+#[derive(Debug, Clone)]
+struct OneLine(Arc<NonBlocking>);
+
+#[derive(Debug)]
+struct OneLineWriter(NonBlocking);
+
+impl<'a> MakeWriter<'a> for OneLine {
+    type Writer = OneLineWriter;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        OneLineWriter(NonBlocking::clone(&self.0))
+    }
+}
+
+impl Write for OneLineWriter {
+    /// The formatter hands over one whole line at a time, with its line feed.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.write_all(one_line(&String::from_utf8_lossy(line)).as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let (line, end) = text.strip_suffix('\n').map_or((text, ""), |line| (line, "\n"));
+    let mut escaped = String::with_capacity(text.len());
+    for character in line.chars() {
+        // U+2028 and U+2029 are line ends to some viewers.
+        if character.is_control() || matches!(character, '\u{2028}' | '\u{2029}') {
+            escaped.extend(character.escape_unicode());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped + end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use parking_lot::Mutex;
+
+    #[derive(Debug, Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: Format, level: Level, say: impl FnOnce()) -> String {
+        let captured = Captured::default();
+        let (writer, log) = writer(captured.clone());
+        tracing::subscriber::with_default(subscriber(Options { format, level }, writer), say);
+        drop(log);
+        String::from_utf8(captured.0.lock().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_line_of_text_stays_one_line() {
+        let text = logged(Format::Text, Level::INFO, || {
+            tracing::info!(user = "a\r\nERROR forged\u{1b}[2J", "said\n2026 more");
+        });
+        assert_eq!(text.matches('\n').count(), 1, "{text}");
+        assert!(text.contains("forged") && !text.contains('\u{1b}') && !text.contains('\r'), "{text}");
+    }
+
+    #[test]
+    fn json_is_an_object_a_line() {
+        let text = logged(Format::Json, Level::INFO, || {
+            tracing::info!(user = "a\nb", "one");
+            tracing::debug!("not shown");
+            tracing::warn!("two");
+        });
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(lines[0]["user"], "a\nb");
+        assert_eq!(lines[1]["level"], "WARN");
+    }
+
+    #[test]
+    fn libraries_speak_when_something_is_wrong() {
+        let text = logged(Format::Text, Level::INFO, || {
+            tracing::info!(target: "pingora_core", "chatter");
+            tracing::warn!(target: "pingora_core", "trouble");
+        });
+        assert!(text.contains("trouble") && !text.contains("chatter"), "{text}");
+    }
+
+    #[test]
+    fn a_stuck_terminal_costs_lines_and_not_time() {
+        struct Stuck(std::sync::mpsc::Receiver<()>);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.recv().ok();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, stuck) = std::sync::mpsc::channel();
+        let (writer, log) = writer(Stuck(stuck));
+        let options = Options { format: Format::Text, level: Level::INFO };
+        tracing::subscriber::with_default(subscriber(options, writer), || {
+            for _ in 0..MAX_LINES + 100 {
+                tracing::info!("line");
+            }
+        });
+        assert!((98..=100).contains(&log.lines_dropped()()), "{}", log.lines_dropped()());
+        drop(release);
+    }
+}
