@@ -1,0 +1,235 @@
+//! An authorizer behind a URL: pingora's connector and pool, our own exchange on the connection. Not the meaning of
+//! what it answers; that is `wire::answer`. Built by `app`, called through the [`Authorizer`] trait.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::HeaderValue;
+use pingora::ErrorType;
+use pingora::connectors::{ConnectorOptions, TransportConnector};
+use pingora::protocols::Stream;
+use pingora::upstreams::peer::{HttpPeer, Peer};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+use tokio::time::{Instant, timeout_at};
+
+use crate::authorizer::exchange::{self, Broken, Received};
+use crate::authorizer::resolve::Resolver;
+use crate::authorizer::tls::{self, TlsError};
+use crate::authorizer::url::{Url, UrlError};
+use crate::authorizer::{Attempt, Authorizer, Question};
+use crate::policy::verdict::Reason;
+use crate::wire::answer;
+
+/// Everything about one authorizer that does not change until a reload.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub name: Arc<str>,
+    /// `http://` or `https://`.
+    pub url: String,
+    /// Sent as `Authorization`, as it is.
+    pub token: Option<SecretString>,
+    /// Not looked at for `http://`.
+    pub tls: tls::Options,
+    /// Idle connections kept; the authorizer's `max_in_flight`.
+    pub pool: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("the token holds characters that a header field cannot carry")]
+    Token,
+}
+
+pub struct Webhook {
+    name: Arc<str>,
+    /// The part of a question's head that is always the same; the token is in it.
+    head: SecretBox<Vec<u8>>,
+    tls: Option<tls::Client>,
+    /// Keeps this authorizer's connections apart from those of another one at the same address.
+    group: u64,
+    resolver: Resolver,
+    connector: TransportConnector,
+    /// The place of the address that was connected to last.
+    preferred: AtomicUsize,
+}
+
+/// Servers close idle connections after anything from 2 s (gunicorn) to never (OPA).
+const IDLE: Duration = Duration::from_secs(60);
+
+static GROUPS: AtomicUsize = AtomicUsize::new(1);
+
+impl Webhook {
+    /// Reads certificate files, connects to nothing.
+    pub fn new(options: Options) -> Result<Self, WebhookError> {
+        let url = Url::parse(&options.url)?;
+        let tls = url.https.then(|| tls::Client::load(&options.tls, &url.host)).transpose()?;
+        Ok(Self {
+            head: SecretBox::new(Box::new(fixed_head(&url, options.token.as_ref())?)),
+            name: options.name,
+            tls,
+            group: GROUPS.fetch_add(1, Ordering::Relaxed) as u64,
+            resolver: Resolver::new(&url.host, url.port),
+            connector: TransportConnector::new(Some(ConnectorOptions::new(options.pool.max(1)))),
+            preferred: AtomicUsize::new(0),
+        })
+    }
+
+    fn peer(&self, address: SocketAddr) -> HttpPeer {
+        let mut peer = match &self.tls {
+            Some(tls) => tls.peer(address),
+            None => HttpPeer::new(address, false, String::new()),
+        };
+        peer.group_key = self.group;
+        peer
+    }
+
+    /// Head and body in one piece: one system call, one packet where it fits.
+    fn on_the_wire(&self, question: &Question<'_>) -> Vec<u8> {
+        let head = self.head.expose_secret();
+        let mut bytes = Vec::with_capacity(head.len() + question.bytes.len() + 128);
+        bytes.extend_from_slice(head);
+        bytes.extend_from_slice(b"traceparent: ");
+        bytes.extend_from_slice(question.traceparent.as_bytes());
+        bytes.extend_from_slice(b"\r\nContent-Length: ");
+        bytes.extend_from_slice(question.bytes.len().to_string().as_bytes());
+        bytes.extend_from_slice(b"\r\n\r\n");
+        bytes.extend_from_slice(question.bytes);
+        bytes
+    }
+
+    async fn attempt(&self, question: &Question<'_>, end: Instant) -> Attempt {
+        let Ok(Some(addresses)) = timeout_at(half_way(end), self.resolver.addresses()).await else {
+            return Attempt::fault(Reason::Dns);
+        };
+        let bytes = self.on_the_wire(question);
+        if let Some((peer, stream)) = self.pooled(&addresses).await {
+            match self.converse(stream, &peer, &bytes).await {
+                // Closed while it was idle, which says nothing about the authorizer: not an attempt of its own.
+                Err(Broken { silent: true, .. }) => {}
+                done => return meaning(done),
+            }
+        }
+        match self.connect(&addresses, half_way(end)).await {
+            Ok((peer, stream)) => meaning(self.converse(stream, &peer, &bytes).await),
+            Err(reason) => Attempt::fault(reason),
+        }
+    }
+
+    /// An idle connection, which pingora has looked at: closed ones and ones with bytes waiting are thrown away.
+    async fn pooled(&self, addresses: &[SocketAddr]) -> Option<(HttpPeer, Stream)> {
+        for address in self.in_turn(addresses) {
+            let peer = self.peer(address);
+            if let Some(stream) = self.connector.reused_stream(&peer).await {
+                return Some((peer, stream));
+            }
+        }
+        None
+    }
+
+    /// A new connection to the first address that takes one; each gets an equal share of the time.
+    async fn connect(&self, addresses: &[SocketAddr], by: Instant) -> Result<(HttpPeer, Stream), Reason> {
+        let mut left = addresses.len() as u32;
+        let mut last = Reason::Connect;
+        for address in self.in_turn(addresses) {
+            let now = Instant::now();
+            let share = by.saturating_duration_since(now) / left.max(1);
+            left = left.saturating_sub(1);
+            let peer = self.peer(address);
+            match timeout_at(now + share, self.connector.new_stream(&peer)).await {
+                Ok(Ok(stream)) if self.tls.is_some() && !tls::Client::is_modern(&stream) => return Err(Reason::Tls),
+                Ok(Ok(stream)) => {
+                    let place = addresses.iter().position(|other| *other == address).unwrap_or(0);
+                    self.preferred.store(place, Ordering::Relaxed);
+                    return Ok((peer, stream));
+                }
+                Ok(Err(error)) => last = refusal(&error.etype),
+                Err(_) => last = Reason::Connect,
+            }
+            if last == Reason::Tls {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// All addresses, beginning with the one that worked last.
+    fn in_turn<'a>(&self, addresses: &'a [SocketAddr]) -> impl Iterator<Item = SocketAddr> + use<'a> {
+        let first = self.preferred.load(Ordering::Relaxed);
+        addresses.iter().copied().cycle().skip(first % addresses.len().max(1)).take(addresses.len())
+    }
+
+    /// Only a connection on which everything went by the book goes back to the pool; any other ends here.
+    async fn converse(&self, mut stream: Stream, peer: &HttpPeer, bytes: &[u8]) -> Result<Received, Broken> {
+        let received = exchange::exchange(&mut stream, bytes).await?;
+        if received.reusable {
+            self.connector.release_stream(stream, peer.reuse_hash(), Some(IDLE));
+        }
+        Ok(received)
+    }
+}
+
+#[async_trait]
+impl Authorizer for Webhook {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    async fn ask(&self, question: &Question<'_>, limit: Duration) -> Attempt {
+        let end = Instant::now() + limit;
+        timeout_at(end, self.attempt(question, end)).await.unwrap_or(Attempt::fault(Reason::Timeout))
+    }
+}
+
+/// Name and connection get half of the time each could have, so that a black hole is told from a slow policy.
+fn half_way(end: Instant) -> Instant {
+    let now = Instant::now();
+    now + end.saturating_duration_since(now) / 2
+}
+
+fn fixed_head(url: &Url, token: Option<&SecretString>) -> Result<Vec<u8>, WebhookError> {
+    let mut head = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nAccept-Encoding: identity\r\n\
+         User-Agent: countersign/{}\r\n",
+        url.target,
+        url.authority,
+        env!("CARGO_PKG_VERSION"),
+    )
+    .into_bytes();
+    if let Some(token) = token {
+        let value = HeaderValue::from_str(token.expose_secret()).map_err(|_| WebhookError::Token)?;
+        head.extend_from_slice(b"Authorization: ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    Ok(head)
+}
+
+fn meaning(exchanged: Result<Received, Broken>) -> Attempt {
+    match exchanged {
+        Err(broken) => Attempt { outcome: Err(broken.reason), status: broken.status, keep_at_most: None },
+        Ok(Received { head, body, .. }) => Attempt {
+            outcome: answer::read(head.status, head.content_encoding.as_deref(), head.location, &body),
+            status: Some(head.status),
+            keep_at_most: head.freshness.keep_at_most(),
+        },
+    }
+}
+
+/// Why there is no connection.
+fn refusal(error: &ErrorType) -> Reason {
+    match error {
+        ErrorType::TLSWantX509Lookup
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError => Reason::Tls,
+        _ => Reason::Connect,
+    }
+}

@@ -1,0 +1,226 @@
+//! One authorizer within a decision: its attempts, its time, its bulkhead. Not which authorizers are asked; that is
+//! `decide`, the only caller.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout};
+
+use crate::authorizer::{Authorizer, Question};
+use crate::metrics::Metrics;
+use crate::policy::decided::{Call, Outcome};
+use crate::policy::request::Request;
+use crate::policy::verdict::Reason;
+use crate::trace;
+
+/// How one authorizer is treated.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// One attempt, and separately the wait for a place in the bulkhead.
+    pub timeout: Duration,
+    /// Further attempts after the first.
+    pub retries: u32,
+    pub retry_on: Vec<RetryOn>,
+    /// Attempts at a time; at least 1.
+    pub max_in_flight: usize,
+    pub deny_only: DenyOnly,
+    pub cache_control: CacheControl,
+}
+
+/// After what an attempt is repeated. A question changes nothing, so asking twice is always safe; the rest of the
+/// faults would be the same again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryOn {
+    Dns,
+    Connect,
+    Tls,
+    ConnectionLost,
+    Timeout,
+    BadStatus,
+}
+
+impl RetryOn {
+    pub const ALL: [Self; 6] =
+        [Self::Dns, Self::Connect, Self::Tls, Self::ConnectionLost, Self::Timeout, Self::BadStatus];
+
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Dns => Reason::Dns,
+            Self::Connect => Reason::Connect,
+            Self::Tls => Reason::Tls,
+            Self::ConnectionLost => Reason::ConnectionLost,
+            Self::Timeout => Reason::Timeout,
+            Self::BadStatus => Reason::BadStatus,
+        }
+    }
+}
+
+/// What becomes of a `denyOnly` question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DenyOnly {
+    Ask,
+    /// The authorizer would not look at `denyOnly` and grant what only explicit denies may decide.
+    Deny,
+}
+
+/// Whether the authorizer's own `Cache-Control` shortens how long its answer is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheControl {
+    Honour,
+    Ignore,
+}
+
+/// One decision's question and its limits.
+#[derive(Clone, Copy)]
+pub struct Asking<'a> {
+    pub request: &'a Request,
+    pub trace: &'a trace::Context,
+    pub tracer: &'a trace::Tracer,
+    /// When the decision must stand, so that its record can still be written.
+    pub cutoff: Instant,
+}
+
+/// What one authorizer said in the end.
+#[derive(Debug)]
+pub struct Verdict {
+    pub outcome: Outcome,
+    /// When the attempt that gave it began.
+    pub sent: Instant,
+    /// How long the authorizer lets it be kept; `None` where it says nothing or is not listened to.
+    pub keep_at_most: Option<Duration>,
+}
+
+/// An authorizer and what guards it.
+pub struct Guarded {
+    authorizer: Arc<dyn Authorizer>,
+    limits: Limits,
+    places: Semaphore,
+    metrics: Arc<Metrics>,
+    /// The last question ended in a fault: the log has a line when this changes, not one a question.
+    failing: AtomicBool,
+}
+
+impl Guarded {
+    pub fn new(authorizer: Arc<dyn Authorizer>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+        let places = Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS));
+        Self { authorizer, limits, places, metrics, failing: AtomicBool::new(false) }
+    }
+
+    pub fn name(&self) -> &Arc<str> {
+        self.authorizer.name()
+    }
+
+    /// Asks until there is an answer, a fault that asking again would not mend, or no attempt or time left. Every
+    /// attempt is added to `calls`; the last one counts.
+    pub async fn ask(&self, asking: Asking<'_>, calls: &mut Vec<Call>) -> Verdict {
+        if asking.request.deny_only && self.limits.deny_only == DenyOnly::Deny {
+            return self.declared(calls);
+        }
+        let mut attempt = 1;
+        loop {
+            let verdict = self.attempt(asking, attempt, calls).await;
+            let again = match &verdict.outcome {
+                Outcome::Answered(_) | Outcome::Declared => false,
+                Outcome::Fault(reason) => self.limits.retry_on.iter().any(|on| on.reason() == *reason),
+            };
+            if !again || attempt > self.limits.retries || Instant::now() >= asking.cutoff {
+                self.note(&verdict.outcome);
+                return verdict;
+            }
+            attempt += 1;
+        }
+    }
+
+    fn note(&self, outcome: &Outcome) {
+        let fault = match outcome {
+            Outcome::Answered(_) | Outcome::Declared => None,
+            Outcome::Fault(reason) => Some(reason.as_str()),
+        };
+        // Looked at before it is written: nearly always nothing changes.
+        if self.failing.load(Ordering::Relaxed) == fault.is_some()
+            || self.failing.swap(fault.is_some(), Ordering::Relaxed) == fault.is_some()
+        {
+            return;
+        }
+        match fault {
+            Some(reason) => tracing::warn!(authorizer = %self.name(), reason, "authorizer gives no usable answer"),
+            None => tracing::info!(authorizer = %self.name(), "authorizer answers again"),
+        }
+    }
+
+    fn declared(&self, calls: &mut Vec<Call>) -> Verdict {
+        let sent = Instant::now();
+        calls.push(Call {
+            authorizer: self.name().clone(),
+            outcome: Outcome::Declared,
+            status: None,
+            attempt: 0,
+            started: sent,
+            latency: Duration::ZERO,
+            span_id: 0,
+        });
+        Verdict { outcome: Outcome::Declared, sent, keep_at_most: None }
+    }
+
+    async fn attempt(&self, asking: Asking<'_>, attempt: u32, calls: &mut Vec<Call>) -> Verdict {
+        let started = Instant::now();
+        let span_id = asking.tracer.span_id();
+        let mut call = Call {
+            authorizer: self.name().clone(),
+            outcome: Outcome::Fault(Reason::Deadline),
+            status: None,
+            attempt,
+            started,
+            latency: Duration::ZERO,
+            span_id,
+        };
+        let mut sent = started;
+        let mut keep_at_most = None;
+        match self.guard(asking.cutoff).await {
+            Err(reason) => call.outcome = Outcome::Fault(reason),
+            Ok(_place) => {
+                sent = Instant::now();
+                let _counted = self.metrics.authorizer_in_flight(self.name());
+                let (limit, over) = self.limit(asking.cutoff, Reason::Timeout);
+                let traceparent = asking.trace.traceparent(span_id);
+                let question = Question { bytes: &asking.request.bytes, traceparent: &traceparent };
+                let came = self.authorizer.ask(&question, limit).await;
+                call.status = came.status;
+                call.outcome = match came.outcome {
+                    Ok(answer) => Outcome::Answered(answer),
+                    Err(Reason::Timeout) => Outcome::Fault(over),
+                    Err(reason) => Outcome::Fault(reason),
+                };
+                keep_at_most = came.keep_at_most.filter(|_| self.limits.cache_control == CacheControl::Honour);
+            }
+        }
+        call.latency = started.elapsed();
+        let exemplar = asking.trace.sampled.then_some(asking.trace.trace_id);
+        self.metrics.authorizer_call(self.name(), call.outcome.reason(), call.latency, exemplar);
+        let outcome = call.outcome.clone();
+        calls.push(call);
+        Verdict { outcome, sent, keep_at_most }
+    }
+
+    /// Whether the authorizer may be asked now: a place in its bulkhead, waited for in turn. A breaker's place is
+    /// here, before the wait.
+    async fn guard(&self, cutoff: Instant) -> Result<SemaphorePermit<'_>, Reason> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(place);
+        }
+        let (limit, over) = self.limit(cutoff, Reason::AuthorizerBusy);
+        match timeout(limit, self.places.acquire()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(over),
+        }
+    }
+
+    /// How long may be waited, and what it means when that is over: the decision's own end is not this
+    /// authorizer's fault.
+    fn limit(&self, cutoff: Instant, fault: Reason) -> (Duration, Reason) {
+        let left = cutoff.saturating_duration_since(Instant::now());
+        if left < self.limits.timeout { (left, Reason::Deadline) } else { (self.limits.timeout, fault) }
+    }
+}

@@ -1,0 +1,152 @@
+//! Route, cache, retry, fallback and limits, over authorizers that follow a script and a clock that is stopped.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::*;
+use crate::authorizer::{Attempt, Question};
+use crate::decide::attempt::{CacheControl, DenyOnly, RetryOn};
+use crate::metrics::Names;
+use crate::policy::request::Claims;
+use crate::policy::route::{Lifetimes, Matcher};
+use crate::trace::Tracer;
+use crate::wire::answer;
+
+const TTL: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a scripted authorizer does next. Without a next one it takes for ever.
+#[derive(Clone, Copy)]
+enum Act {
+    Say(&'static str),
+    SayFor(&'static str, Duration),
+    Fail(Reason),
+    After(Duration, &'static str),
+}
+
+use Act::{After, Fail, Say, SayFor};
+
+const YES: &str = r#"{"result":true}"#;
+const NO: &str = r#"{"result":false}"#;
+
+struct Scripted {
+    name: Arc<str>,
+    script: Mutex<VecDeque<Act>>,
+    asked: AtomicUsize,
+}
+
+impl Scripted {
+    fn new(name: &str, script: &[Act]) -> Arc<Self> {
+        let script = Mutex::new(script.iter().copied().collect());
+        Arc::new(Self { name: name.into(), script, asked: AtomicUsize::new(0) })
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Authorizer for Scripted {
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    async fn ask(&self, question: &Question<'_>, limit: Duration) -> Attempt {
+        assert!(question.traceparent.starts_with("00-"));
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let act = self.script.lock().pop_front().unwrap_or(After(Duration::MAX, YES));
+        let (takes, body, keep_at_most) = match act {
+            Fail(reason) => return Attempt::fault(reason),
+            Say(body) => (Duration::ZERO, body, None),
+            SayFor(body, keep) => (Duration::ZERO, body, Some(keep)),
+            After(takes, body) => (takes, body, None),
+        };
+        if takes > limit {
+            tokio::time::sleep(limit).await;
+            return Attempt::fault(Reason::Timeout);
+        }
+        tokio::time::sleep(takes).await;
+        let outcome = answer::read(200, None, false, body.as_bytes());
+        Attempt { outcome, status: Some(200), keep_at_most }
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        timeout: Duration::from_millis(500),
+        retries: 1,
+        retry_on: vec![RetryOn::Connect, RetryOn::ConnectionLost],
+        max_in_flight: 512,
+        deny_only: DenyOnly::Ask,
+        cache_control: CacheControl::Honour,
+    }
+}
+
+fn request() -> Request {
+    Request {
+        bytes: bytes::Bytes::from_static(b"{}"),
+        account: "alice".into(),
+        groups: None,
+        action: "s3:GetObject".into(),
+        original_action: None,
+        bucket: "photos".into(),
+        object: "a".into(),
+        owner: false,
+        deny_only: false,
+        conditions: Vec::new(),
+        claims: Claims::default(),
+        unknown: Vec::new(),
+    }
+}
+
+/// One route `all` that asks every authorizer in order.
+fn options(authorizers: &[(&Arc<Scripted>, Limits)]) -> Options {
+    let route = Route {
+        name: "all".into(),
+        matcher: Matcher::any(),
+        ask: (0..authorizers.len()).collect(),
+        combine: Combine::First,
+        cache: Lifetimes { allow: TTL, deny: 2 * SECOND },
+    };
+    Options {
+        authorizers: authorizers
+            .iter()
+            .map(|(authorizer, limits)| (Arc::clone(authorizer) as Arc<dyn Authorizer>, limits.clone()))
+            .collect(),
+        routes: Routes::new(vec![route]),
+        cache: CacheOptions {
+            entries: 1_000,
+            actions: Globs::new(&["s3:*"]),
+            ignore: IgnoreList::new::<&str>(true, &[]),
+            generation: 1,
+        },
+    }
+}
+
+fn decider(authorizers: &[(&Arc<Scripted>, Limits)]) -> Decider {
+    Decider::new(options(authorizers), Metrics::new(&Names::default())).unwrap()
+}
+
+async fn ask(decider: &Decider, request: &Request) -> (Decided, Option<Fresh>) {
+    let tracer = Tracer::off();
+    let trace = tracer.begin(None);
+    decider.decide(request, "local", Uuid::now_v7(), Instant::now() + 2 * SECOND, &trace, &tracer).await
+}
+
+/// Like the pipeline after the record is durable.
+async fn ask_and_remember(decider: &Decider, request: &Request) -> Decided {
+    let (decided, fresh) = ask(decider, request).await;
+    fresh.into_iter().for_each(|fresh| decider.remember(fresh));
+    decided
+}
+
+fn reasons(decided: &Decided) -> Vec<(&str, u32, Reason)> {
+    decided.calls.iter().map(|call| (&*call.authorizer, call.attempt, call.outcome.reason())).collect()
+}
+
+mod cached;
+mod first;
