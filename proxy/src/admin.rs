@@ -1,0 +1,181 @@
+//! The listener for machines that look after us: `/metrics`, `/livez` (`/healthz`), `/readyz`. Decides nothing and
+//! changes nothing. Built and bound by `app`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::{Method, StatusCode};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::server::ShutdownWatch;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::metrics::{self, Metrics};
+
+/// From accepting, or the answer before, to the last byte of a request's header.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+/// One answer, to its last byte.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that wait or are being answered; more are closed at once.
+const MAX_CONNECTIONS: usize = 64;
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Whether we want new connections. Ready from the start, until [`Readiness::drain`]: it depends on nothing else,
+/// because a fleet that shares one Kafka must not fall out of its Service together.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    draining: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// For good.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub fn is_ready(&self) -> bool {
+        !self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// The listener's app.
+#[derive(Debug)]
+pub struct Admin {
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    connections: Semaphore,
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+}
+
+impl Answer {
+    const fn text(status: StatusCode, body: &'static str) -> Self {
+        Self { status, content_type: TEXT, body: Bytes::from_static(body.as_bytes()) }
+    }
+
+    fn header(&self) -> pingora::Result<ResponseHeader> {
+        let mut header = ResponseHeader::build(self.status, Some(4))?;
+        header.insert_header(CONTENT_TYPE, self.content_type)?;
+        header.insert_header(CONTENT_LENGTH, self.body.len())?;
+        header.insert_header(CACHE_CONTROL, "no-store")?;
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            header.insert_header(ALLOW, "GET")?;
+        }
+        Ok(header)
+    }
+}
+
+impl Admin {
+    pub fn new(metrics: Arc<Metrics>, readiness: Readiness) -> Self {
+        Self { metrics, readiness, connections: Semaphore::new(MAX_CONNECTIONS) }
+    }
+
+    fn answer(&self, method: &Method, path: &str) -> Answer {
+        if !matches!(path, "/metrics" | "/livez" | "/healthz" | "/readyz") {
+            return Answer::text(StatusCode::NOT_FOUND, "not found\n");
+        }
+        if method != Method::GET {
+            return Answer::text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+        }
+        match path {
+            "/metrics" => Answer {
+                status: StatusCode::OK,
+                content_type: metrics::CONTENT_TYPE,
+                body: Bytes::from(self.metrics.encode()),
+            },
+            "/readyz" if !self.readiness.is_ready() => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+            _ => Answer::text(StatusCode::OK, "ok\n"),
+        }
+    }
+
+    /// Answers one request; says whether the connection can carry another.
+    async fn serve(&self, session: &mut ServerSession, keep: bool) -> pingora::Result<bool> {
+        let request = session.req_header();
+        // A body is nothing we want to read to its end, so the connection ends with the answer.
+        // `get_keepalive` is what the client asked for: HTTP/1.0 has to.
+        let keep = keep
+            && session.get_keepalive().is_some()
+            && !request.headers.contains_key(http::header::TRANSFER_ENCODING)
+            && no_body(&request.headers);
+        let answer = self.answer(&request.method, request.uri.path());
+        session.set_keepalive(keep.then_some(READ_TIMEOUT.as_secs()));
+        session.write_response_header(Box::new(answer.header()?)).await?;
+        session.write_response_body(answer.body, true).await?;
+        Ok(keep)
+    }
+}
+
+fn no_body(headers: &http::HeaderMap) -> bool {
+    headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0")
+}
+
+#[async_trait]
+impl HttpServerApp for Admin {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let _permit = self.connections.try_acquire().ok()?;
+        match timeout(READ_TIMEOUT, session.read_request()).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false) | Err(_)) | Err(_) => return None,
+        }
+        let keep = !*shutdown.borrow();
+        let served = timeout(WRITE_TIMEOUT, self.serve(&mut session, keep)).await;
+        if !matches!(served, Ok(Ok(true))) {
+            return None;
+        }
+        let settings = HttpPersistentSettings::for_session(&session);
+        let stream = timeout(WRITE_TIMEOUT, session.finish()).await.ok()?.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Names;
+
+    fn admin() -> (Admin, Readiness) {
+        let readiness = Readiness::default();
+        (Admin::new(Metrics::new(&Names::default()), readiness.clone()), readiness)
+    }
+
+    #[test]
+    fn ready_until_drained_and_alive_throughout() {
+        let (admin, readiness) = admin();
+        assert_eq!(admin.answer(&Method::GET, "/readyz").status, StatusCode::OK);
+        readiness.drain();
+        assert_eq!(admin.answer(&Method::GET, "/readyz").status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(admin.answer(&Method::GET, "/livez").status, StatusCode::OK);
+        assert_eq!(admin.answer(&Method::GET, "/healthz").status, StatusCode::OK);
+    }
+
+    #[test]
+    fn nothing_else_is_there() {
+        let (admin, _) = admin();
+        for path in ["/", "/metrics/", "/Livez", "/readyz%00", "//metrics"] {
+            assert_eq!(admin.answer(&Method::GET, path).status, StatusCode::NOT_FOUND, "{path}");
+        }
+        assert_eq!(admin.answer(&Method::POST, "/metrics").status, StatusCode::METHOD_NOT_ALLOWED);
+    }
+
+    #[test]
+    fn metrics_are_open_metrics() {
+        let answer = admin().0.answer(&Method::GET, "/metrics");
+        assert_eq!(answer.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        assert!(answer.body.ends_with(b"# EOF\n"));
+    }
+}

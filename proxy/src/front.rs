@@ -1,0 +1,282 @@
+//! Bytes in, bytes out: pingora's `HttpServerApp` for the decision endpoint. Limits, deadlines, token, MinIO's empty
+//! start-up POST. Decides nothing: a whole question with a good token goes to `pipeline`.
+
+pub mod body;
+pub mod connection;
+pub mod framing;
+pub mod tokens;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, header};
+use pingora::ErrorType;
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::{ReusableHttpStream, ServerSession};
+use pingora::server::ShutdownWatch;
+use tokio::time::Instant;
+
+use crate::audit::spool::Spool;
+use crate::front::body::{BodyError, linger, read_body};
+use crate::front::tokens::Tokens;
+use crate::metrics::{FrontOutcome, Metrics};
+use crate::pipeline::reply::Reply;
+use crate::pipeline::{Inbound, Pipeline};
+use crate::policy::verdict::Reason;
+
+/// How long, after an answer that came before the end of the question, the rest of it is read and thrown away, so that
+/// the answer is not lost to a reset.
+const LINGER: Duration = Duration::from_secs(5);
+/// An answer is some hundred bytes; a peer that does not take them within this time is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub struct Options {
+    /// The decision endpoint; compared exactly, the query is ignored.
+    pub path: String,
+    pub tokens: Tokens,
+    /// From accept to the first byte, and from the first byte to the last of every question.
+    pub read_timeout: Duration,
+    /// Between questions.
+    pub keepalive: Duration,
+    /// Bytes.
+    pub max_body: usize,
+}
+
+/// Set once, when the process begins to drain: from then on every answer closes its connection.
+#[derive(Debug, Clone, Default)]
+pub struct Draining(Arc<AtomicBool>);
+
+impl Draining {
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+pub struct Front {
+    pipeline: Arc<Pipeline>,
+    spool: Spool,
+    metrics: Arc<Metrics>,
+    draining: Draining,
+    options: Options,
+}
+
+/// What a request turned out to be.
+enum Asked {
+    Question {
+        client: Arc<str>,
+        body: Bytes,
+    },
+    Probe {
+        client: Arc<str>,
+    },
+    Refused {
+        client: Option<Arc<str>>,
+        reason: Reason,
+    },
+    /// Nobody knows where it ends, so nothing after it on the connection is a question.
+    Unframed {
+        client: Option<Arc<str>>,
+    },
+    /// Nobody is there to be answered.
+    Gone,
+}
+
+/// How far a request came.
+enum Exchange {
+    /// `whole`: it was read to its end, and what follows it is another one.
+    Answered { reply: Reply, whole: bool },
+    /// Bytes that are no HTTP request.
+    NoHttp,
+    /// The connection is of no more use.
+    Gone,
+}
+
+impl Front {
+    pub fn new(
+        pipeline: Arc<Pipeline>,
+        spool: Spool,
+        metrics: Arc<Metrics>,
+        draining: Draining,
+        options: Options,
+    ) -> Self {
+        Self { pipeline, spool, metrics, draining, options }
+    }
+
+    /// One question, from its first byte to its answer. `None` where the connection is of no more use.
+    async fn serve(&self, mut session: ServerSession) -> Option<ReusableHttpStream> {
+        let (reply, whole) = match self.exchange(&mut session).await {
+            Exchange::Answered { reply, whole } => (reply, whole),
+            Exchange::NoHttp => {
+                refuse_head(&mut session).await;
+                linger(session, LINGER).await;
+                return None;
+            }
+            Exchange::Gone => return None,
+        };
+        // Draining may have begun while the question was being decided.
+        if !whole || self.draining.begun() {
+            session.set_keepalive(None);
+        }
+        tokio::time::timeout(WRITE_TIMEOUT, self.write(&mut session, &reply)).await.ok()?.ok()?;
+        if !whole {
+            linger(session, LINGER).await;
+            return None;
+        }
+        session.finish().await.ok()?
+    }
+
+    async fn exchange(&self, session: &mut ServerSession) -> Exchange {
+        let until = Instant::now() + self.options.read_timeout;
+        match tokio::time::timeout_at(until, session.read_request()).await {
+            Ok(Ok(true)) => {}
+            Ok(Err(error)) if error.etype == ErrorType::InvalidHTTPHeader => {
+                self.metrics.front_request(None, FrontOutcome::Refused(Reason::MalformedRequest));
+                return Exchange::NoHttp;
+            }
+            Ok(Ok(false) | Err(_)) | Err(_) => {
+                self.metrics.front_request(None, FrontOutcome::Incomplete);
+                return Exchange::Gone;
+            }
+        }
+        // `read_request` has just taken the client's word for how long to keep the connection.
+        let keepalive = session.get_keepalive().map(|_| self.options.keepalive.as_secs());
+        session.set_keepalive(keepalive);
+        let peer = session.client_addr().and_then(|address| address.as_inet()).copied();
+        let asked = self.asked(session, until).await;
+        let whole = !matches!(asked, Asked::Unframed { .. }) && session.is_body_done();
+        match self.reply_to(session, asked, peer).await {
+            Some(reply) => Exchange::Answered { reply, whole },
+            None => Exchange::Gone,
+        }
+    }
+
+    /// Framing, method, path, token, encoding and size, in this order; then the body.
+    async fn asked(&self, session: &mut ServerSession, until: Instant) -> Asked {
+        if !framing::is_plain(session) {
+            return Asked::Unframed { client: None };
+        }
+        let head = session.req_header();
+        if head.method != Method::POST {
+            return Asked::Refused { client: None, reason: Reason::MethodNotAllowed };
+        }
+        // As sent: of an absolute target, `uri` has only the path.
+        if head.raw_path().split(|byte| *byte == b'?').next() != Some(self.options.path.as_bytes()) {
+            return Asked::Refused { client: None, reason: Reason::UnknownPath };
+        }
+        let Some(client) = self.options.tokens.client(&head.headers) else {
+            return Asked::Refused { client: None, reason: Reason::Unauthorized };
+        };
+        if head.headers.contains_key(header::CONTENT_ENCODING) {
+            return Asked::Refused { client: Some(client), reason: Reason::UnsupportedEncoding };
+        }
+        match tokio::time::timeout_at(until, read_body(session, self.options.max_body)).await {
+            Ok(Ok(body)) if body.is_empty() => Asked::Probe { client },
+            Ok(Ok(body)) => Asked::Question { client, body },
+            Ok(Err(BodyError::TooLarge)) => Asked::Refused { client: Some(client), reason: Reason::RequestTooLarge },
+            Ok(Err(BodyError::Broken)) => Asked::Unframed { client: Some(client) },
+            Ok(Err(BodyError::Gone)) | Err(_) => {
+                self.metrics.front_request(Some(&client), FrontOutcome::Incomplete);
+                Asked::Gone
+            }
+        }
+    }
+
+    async fn reply_to(&self, session: &mut ServerSession, asked: Asked, peer: Option<SocketAddr>) -> Option<Reply> {
+        match asked {
+            Asked::Question { client, body } => {
+                let traceparent = session.req_header().headers.get("traceparent").map(|v| v.as_bytes().to_vec());
+                let inbound = Inbound { client: client.clone(), peer, traceparent, body, received: Instant::now() };
+                let reply = self.pipeline.answer(inbound).await;
+                self.metrics.front_request(Some(&client), outcome(&reply));
+                Some(reply)
+            }
+            Asked::Probe { client } => {
+                self.metrics.probe(&client);
+                self.metrics.front_request(Some(&client), FrontOutcome::Probe);
+                Some(Reply::probe())
+            }
+            Asked::Refused { client, reason } => {
+                self.metrics.front_request(client.as_deref(), FrontOutcome::Refused(reason));
+                if reason == Reason::Unauthorized
+                    && let Some(peer) = peer
+                {
+                    self.spool.unauthorized(peer.ip());
+                }
+                Some(Reply::refused(reason))
+            }
+            Asked::Unframed { client } => {
+                self.metrics.front_request(client.as_deref(), FrontOutcome::Refused(Reason::MalformedRequest));
+                Some(Reply::refused(Reason::MalformedRequest))
+            }
+            Asked::Gone => None,
+        }
+    }
+
+    /// One write: status line, headers and body together.
+    async fn write(&self, session: &mut ServerSession, reply: &Reply) -> pingora::Result<()> {
+        let body = reply.body();
+        let mut head = head(reply)?;
+        if session.get_keepalive().is_none() && !session.is_http2() {
+            head.insert_header(header::CONNECTION, "close")?;
+        }
+        session.write_response_header(Box::new(head)).await?;
+        session.write_response_body(body, true).await
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Front {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        _shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        let settings = HttpPersistentSettings::for_session(&session);
+        Some(ReusedHttpStream::from_reusable_stream(self.serve(session).await?, settings))
+    }
+}
+
+fn head(reply: &Reply) -> pingora::Result<ResponseHeader> {
+    let mut head = ResponseHeader::build(reply.status(), Some(6))?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, reply.body().len())?;
+    if reply.reason() == Some(Reason::MethodNotAllowed) {
+        head.insert_header(header::ALLOW, "POST")?;
+    }
+    if let Some(record) = reply.record() {
+        head.insert_header("X-Countersign-Decision", record.to_string())?;
+    }
+    if let Some(reason) = reply.reason() {
+        head.insert_header("X-Countersign-Reason", reason.as_str())?;
+    }
+    Ok(head)
+}
+
+/// The answer to bytes that are no HTTP request. There is no request to go by, so the framework's own way to answer
+/// without one is taken; it closes the connection.
+async fn refuse_head(session: &mut ServerSession) {
+    let reply = Reply::refused(Reason::MalformedRequest);
+    let Ok(head) = head(&reply) else { return };
+    let written = tokio::time::timeout(WRITE_TIMEOUT, session.write_error_response(head, reply.body())).await;
+    if !matches!(written, Ok(Ok(()))) {
+        tracing::debug!("whoever sent no HTTP request did not wait for the answer");
+    }
+}
+
+/// Whether a question that reached the pipeline was decided, or turned away there.
+fn outcome(reply: &Reply) -> FrontOutcome {
+    match (reply.record(), reply.reason()) {
+        (None, Some(reason)) => FrontOutcome::Refused(reason),
+        _ => FrontOutcome::Decided,
+    }
+}

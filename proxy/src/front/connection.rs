@@ -1,0 +1,66 @@
+//! The life of one connection: waits for the first byte of each question, then hands it to `front`. Exists because
+//! pingora times neither the wait between questions nor a whole question, only single reads. Called by pingora's
+//! listener; HTTP/2 connections go the framework's own way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use pingora::apps::ServerApp;
+use pingora::protocols::http::{ReusableHttpStream, ServerSession};
+use pingora::protocols::{ALPN, Stream};
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncReadExt as _;
+
+use crate::front::Front;
+
+/// A typical question, head and body, fits in one read.
+const FIRST_READ: usize = 8 * 1024;
+
+/// Wraps the front with the two waits that belong to a connection rather than to a question.
+pub struct Connections {
+    front: Arc<Front>,
+    /// From accept to the first byte.
+    first_byte: Duration,
+    /// Between an answer and the first byte of the next question. MinIO closes idle connections after 15 s and never
+    /// repeats a question, so this must be clearly more.
+    keepalive: Duration,
+}
+
+impl Connections {
+    pub fn new(front: Arc<Front>, first_byte: Duration, keepalive: Duration) -> Self {
+        Self { front, first_byte, keepalive }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Connections {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            return self.front.process_new(stream, shutdown).await;
+        }
+        let mut next = Some((stream, None));
+        let mut wait = self.first_byte;
+        while let Some((mut stream, sent_ahead)) = next.take() {
+            // A peer that does not wait for answers may have sent the next question along with the one before.
+            let first = match sent_ahead {
+                Some(bytes) => bytes,
+                None => first_bytes(&mut stream, wait).await?,
+            };
+            let mut session = ServerSession::new_http1(stream);
+            session.set_pipelining_enabled(true);
+            session.set_pipelined_prefix(first);
+            next = self.front.serve(session).await.map(ReusableHttpStream::into_parts);
+            wait = self.keepalive;
+        }
+        None
+    }
+}
+
+/// What the peer sends first, or `None` once it has closed, failed or kept silent for `wait`.
+async fn first_bytes(stream: &mut Stream, wait: Duration) -> Option<BytesMut> {
+    let mut buffer = BytesMut::with_capacity(FIRST_READ);
+    let read = tokio::time::timeout(wait, stream.read_buf(&mut buffer)).await;
+    matches!(read, Ok(Ok(length)) if length > 0).then_some(buffer)
+}

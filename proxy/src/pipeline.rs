@@ -1,0 +1,266 @@
+//! The life of one decision: parse → decide → record → answer. Every failure becomes a deny here, and nothing else
+//! builds an answer. Not the sockets (`front`), not the waiting for authorizers (`decide`), not the disk (`audit`).
+
+pub mod reply;
+
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::audit::envelope::{Draft, Source};
+use crate::audit::record::Facts;
+use crate::audit::spool::{Receipt, Spool};
+use crate::decide::{Decider, Fresh, RECORD_RESERVE};
+use crate::metrics::{DecisionPoint, Metrics};
+use crate::pipeline::reply::Reply;
+use crate::policy::decided::Decided;
+use crate::policy::purpose::{ActionClass, Purpose};
+use crate::policy::request::Request;
+use crate::policy::signs;
+use crate::policy::verdict::{Durability, Reason};
+use crate::trace::{Context, Finished, Tracer};
+use crate::wire::question;
+
+/// What becomes of questions that bear signs of forging.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Suspicious {
+    Record,
+    Deny,
+}
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// From the last byte of the question to its answer.
+    pub deadline: Duration,
+    /// Decisions at once; one more waits until its deadline.
+    pub max_in_flight: usize,
+    pub durability: Durability,
+    /// For metadata probes.
+    pub probes: Durability,
+    pub suspicious: Suspicious,
+    pub generation: Arc<str>,
+    pub source: Source,
+}
+
+/// A whole question whose sender is known.
+#[derive(Debug)]
+pub struct Inbound {
+    /// The token's name, or `local`.
+    pub client: Arc<str>,
+    pub peer: Option<SocketAddr>,
+    /// As sent, unchecked.
+    pub traceparent: Option<Vec<u8>>,
+    pub body: Bytes,
+    /// When its last byte arrived.
+    pub received: Instant,
+}
+
+/// The parts a decision passes through.
+pub struct Pipeline {
+    decider: Decider,
+    spool: Spool,
+    tracer: Tracer,
+    metrics: Arc<Metrics>,
+    places: Semaphore,
+    options: Options,
+}
+
+/// A question on its way through.
+struct Case {
+    inbound: Inbound,
+    id: Uuid,
+    context: Context,
+    deadline: Instant,
+}
+
+/// What is known once it has been decided; nothing is promised to anybody yet.
+struct Judged {
+    request: Option<Request>,
+    decided: Decided,
+    fresh: Option<Fresh>,
+}
+
+impl Judged {
+    fn fault(reason: Reason) -> Self {
+        Self { request: None, decided: Decided::fault(reason), fresh: None }
+    }
+}
+
+impl Pipeline {
+    pub fn new(decider: Decider, spool: Spool, tracer: Tracer, metrics: Arc<Metrics>, options: Options) -> Self {
+        let places = Semaphore::new(options.max_in_flight);
+        Self { decider, spool, tracer, metrics, places, options }
+    }
+
+    /// The life of one question. Always ends in an answer, and in an allow only with a durable record.
+    pub async fn answer(&self, inbound: Inbound) -> Reply {
+        let deadline = inbound.received + self.options.deadline;
+        let Some(_place) = self.place(deadline).await else { return self.refuse(Reason::Overload) };
+        let _in_flight = self.metrics.decision_in_flight();
+        let context = self.tracer.begin(inbound.traceparent.as_deref());
+        let case = Case { id: record_id(), context, deadline, inbound };
+
+        let judged = guarded(self.judge(&case)).await.unwrap_or_else(|| Judged::fault(Reason::Internal));
+        let recorded = guarded(self.record(&case, judged)).await;
+        match recorded {
+            Some(Ok((judged, recorded))) => self.conclude(&case, judged, recorded),
+            // The spool has counted what it refused.
+            Some(Err(reason)) => {
+                self.metrics.fault(reason);
+                Reply::refused(reason)
+            }
+            None => self.refuse(Reason::AuditUnavailable),
+        }
+    }
+
+    /// A place among those in flight, or `None` once too little time is left to decide anything with it.
+    async fn place(&self, deadline: Instant) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Some(place);
+        }
+        let last = deadline.checked_sub(RECORD_RESERVE).unwrap_or(deadline);
+        let place = tokio::time::timeout_at(last, self.places.acquire()).await.ok()?.ok()?;
+        // Places that come free at the last moment come too late for everybody who waited as long.
+        (Instant::now() < last).then_some(place)
+    }
+
+    /// Parse and decide. A panic in here is caught by the caller and recorded as `internal`.
+    async fn judge(&self, case: &Case) -> Judged {
+        let request = match question::read(case.inbound.body.clone()) {
+            Ok(request) => request,
+            Err(reason) => return Judged::fault(reason),
+        };
+        if self.options.suspicious == Suspicious::Deny && !signs::signs(&request).is_empty() {
+            let decided = Decided::fault(Reason::SuspiciousRequest);
+            return Judged { request: Some(request), decided, fresh: None };
+        }
+        let ask =
+            self.decider.decide(&request, &case.inbound.client, case.id, case.deadline, &case.context, &self.tracer);
+        // A panic while asking must not lose what was asked: the record of a defect names the question.
+        let (decided, fresh) = guarded(ask).await.unwrap_or_else(|| (Decided::fault(Reason::Internal), None));
+        Judged { request: Some(request), decided, fresh }
+    }
+
+    /// Builds the record and waits until it is durable. What it gives back is what was recorded.
+    async fn record(&self, case: &Case, judged: Judged) -> Result<(Judged, Recorded), Reason> {
+        let durability = self.level(judged.request.as_ref());
+        let (judged, draft) = self.drafted(case, judged, durability)?;
+        let began = Instant::now();
+        let receipt = self.spool.append(draft, durability, case.deadline).await?;
+        let took = began.elapsed();
+        Ok((judged, Recorded { receipt, durability, began, took }))
+    }
+
+    /// A record that cannot be built is a defect of ours and no fault of the spool: the question is then denied as
+    /// `internal`, and its record holds what cannot be too much.
+    fn drafted(&self, case: &Case, judged: Judged, durability: Durability) -> Result<(Judged, Draft), Reason> {
+        if let Some(draft) = self.draft(case, &judged, durability) {
+            return Ok((judged, draft));
+        }
+        let bare = Judged::fault(Reason::Internal);
+        let Some(draft) = self.draft(case, &bare, durability) else {
+            self.spool.refused(Reason::AuditUnavailable);
+            return Err(Reason::AuditUnavailable);
+        };
+        Ok((bare, draft))
+    }
+
+    fn draft(&self, case: &Case, judged: &Judged, durability: Durability) -> Option<Draft> {
+        let facts = Facts {
+            id: case.id,
+            time: case.context.started_wall,
+            client: &case.inbound.client,
+            peer: case.inbound.peer.map(|address| address.ip()),
+            request: judged.request.as_ref(),
+            body: &case.inbound.body,
+            decided: &judged.decided,
+            latency: case.inbound.received.elapsed(),
+            durability,
+            generation: &self.options.generation,
+            trace_id: case.context.trace_id,
+            span_id: case.context.span_id,
+        };
+        // The panic of a defect is logged by the process's panic hook.
+        let built = std::panic::catch_unwind(AssertUnwindSafe(|| facts.draft(&self.options.source))).ok()?;
+        built.inspect_err(|error| tracing::error!(%error, id = %case.id, "a record could not be built")).ok()
+    }
+
+    /// The record is durable: remember the verdict, count, trace, answer.
+    fn conclude(&self, case: &Case, judged: Judged, recorded: Recorded) -> Reply {
+        let Judged { request, decided, fresh } = judged;
+        let (decision, reason) = (decided.outcome.decision(), decided.outcome.reason());
+        let purpose = request.as_ref().map(Purpose::of);
+        let advisory = purpose.is_some_and(Purpose::advisory);
+        let latency = case.inbound.received.elapsed();
+        let kept = self.tracer.finish(
+            &case.context,
+            &Finished {
+                decision,
+                reason,
+                advisory,
+                action: request.as_ref().map(|r| r.action.as_str()),
+                client: &case.inbound.client,
+                peer: case.inbound.peer,
+                decided: &decided,
+                append: Some((recorded.began, recorded.took, recorded.durability.as_str())),
+                latency,
+                record: Some((recorded.receipt.chain().clone(), recorded.receipt.seq())),
+            },
+        );
+        self.metrics.decision(&DecisionPoint {
+            decision,
+            reason,
+            origin: decided.origin,
+            route: decided.route.as_deref(),
+            action_class: request.as_ref().map(|r| ActionClass::of(&r.action)),
+            advisory,
+            latency,
+            exemplar: kept.then_some(case.context.trace_id),
+        });
+        if let Some(fresh) = fresh {
+            self.decider.remember(fresh);
+        }
+        Reply::decided(&decided.outcome, recorded.receipt, case.id)
+    }
+
+    /// A question turned away before it got a record of its own.
+    fn refuse(&self, reason: Reason) -> Reply {
+        self.spool.refused(reason);
+        self.metrics.fault(reason);
+        Reply::refused(reason)
+    }
+
+    fn level(&self, request: Option<&Request>) -> Durability {
+        match request.map(Purpose::of) {
+            Some(Purpose::MetadataProbe) => self.options.probes,
+            _ => self.options.durability,
+        }
+    }
+}
+
+/// A durable record and how it got there.
+struct Recorded {
+    receipt: Receipt,
+    durability: Durability,
+    began: Instant,
+    took: Duration,
+}
+
+/// `None` where the future panicked. The panic itself is logged by the process's panic hook.
+async fn guarded<T>(work: impl Future<Output = T>) -> Option<T> {
+    AssertUnwindSafe(work).catch_unwind().await.ok()
+}
+
+/// A version 7 id: sorts by time, and says nothing but that.
+fn record_id() -> Uuid {
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
+}

@@ -1,0 +1,77 @@
+//! What the front writes. The only two ways to get a reply: a decision with its durable receipt, or a refusal, which
+//! always denies. Used by `pipeline` and `front`.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::audit::spool::Receipt;
+use crate::policy::decided::Outcome;
+use crate::policy::verdict::{Decision, Reason};
+use crate::wire::reply::{self, Reply as Wire};
+
+/// Status, body and the two headers. Fields are private: an allow cannot be put together by hand.
+#[derive(Debug)]
+pub struct Reply {
+    wire: Wire,
+    reason: Option<Reason>,
+    record: Option<Uuid>,
+    /// Held until the answer has left: a crash before that names the answer as unknown.
+    _receipt: Option<Receipt>,
+}
+
+impl Reply {
+    /// The answer to a question whose record is durable: the receipt is the proof.
+    pub(super) fn decided(outcome: &Outcome, receipt: Receipt, record: Uuid) -> Self {
+        let (decision, reason) = (outcome.decision(), outcome.reason());
+        Self {
+            wire: reply::reply(decision, reason),
+            reason: Some(reason),
+            record: Some(record),
+            _receipt: Some(receipt),
+        }
+    }
+
+    /// A deny without a record of its own.
+    pub fn refused(reason: Reason) -> Self {
+        Self { wire: reply::reply(Decision::Deny, reason), reason: Some(reason), record: None, _receipt: None }
+    }
+
+    /// The answer to MinIO's empty start-up POST: any answer will do, and it must not be an allow.
+    pub fn probe() -> Self {
+        Self { wire: Wire { status: 200, body: reply::DENY }, reason: None, record: None, _receipt: None }
+    }
+
+    pub fn status(&self) -> u16 {
+        self.wire.status
+    }
+
+    pub fn body(&self) -> Bytes {
+        Bytes::from_static(self.wire.body.as_bytes())
+    }
+
+    /// `None` for the start-up probe.
+    pub fn reason(&self) -> Option<Reason> {
+        self.reason
+    }
+
+    /// The record's id, where there is one.
+    pub fn record(&self) -> Option<Uuid> {
+        self.record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_refusal_allows() {
+        for reason in Reason::ALL {
+            let reply = Reply::refused(*reason);
+            let body: serde_json::Value = serde_json::from_slice(&reply.body()).unwrap();
+            assert_eq!(body["result"], serde_json::Value::Bool(false), "{}", reason.as_str());
+            assert!(!(300..400).contains(&reply.status()), "a redirect would be followed");
+        }
+        assert_eq!(Reply::probe().body().as_ref(), br#"{"result":false}"#);
+    }
+}
