@@ -1,0 +1,89 @@
+//! The record and its spool: `[audit]`. Called by `check`.
+
+use std::path::{Component, PathBuf};
+
+use super::{name, no_duplicates, shown};
+use crate::config::meant::{Audit, Durability, Privacy, PrivacyKey, Treatment};
+use crate::config::not_yet;
+use crate::config::secret::{self, Use};
+use crate::config::summary;
+use crate::config::written::Table;
+
+pub fn audit(table: &Table<'_>, has_kafka: bool) -> Option<Audit> {
+    let spool = spool(table);
+    let durability = table.word::<Durability>("durability");
+    let probes = table.word("probes");
+    let max_size = table.get::<u64>("max_size");
+    let (retain_delivered, checkpoint_every) = (table.get("retain_delivered"), table.get("checkpoint_every"));
+    let signing_key = table.has("signing_key").then(|| secret::read(&table.table("signing_key"), Use::Text)).flatten();
+    if signing_key.is_none() && !not_yet::is_missing("audit.signing_key") {
+        let message = "without `audit.signing_key` the key that signs checkpoints is made in the spool directory, where \
+                       whoever can write records can use it";
+        table.page.warn(&table.span, message);
+    }
+    let privacy = privacy(&table.table("privacy"));
+    if !has_kafka {
+        without_kafka(table, durability, max_size);
+    }
+    Some(Audit {
+        spool: spool?,
+        durability: durability?,
+        probes: probes?,
+        max_size: max_size?,
+        retain_delivered: retain_delivered?,
+        checkpoint_every: checkpoint_every?,
+        signing_key,
+        privacy: privacy?,
+    })
+}
+
+fn spool(table: &Table<'_>) -> Option<PathBuf> {
+    let path = PathBuf::from(table.get::<String>("spool")?);
+    let plain = path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    if !path.is_absolute() || !plain || path.parent().is_none() {
+        let shown = shown(&path.to_string_lossy());
+        table.error(
+            "spool",
+            format!("`audit.spool` is `{shown}`, but takes the absolute path of a directory without `..`"),
+        );
+        return None;
+    }
+    Some(path)
+}
+
+/// What follows for the records if nothing takes them away.
+fn without_kafka(table: &Table<'_>, durability: Option<Durability>, max_size: Option<u64>) {
+    if durability == Some(Durability::Acknowledged) {
+        table.error(
+            "durability",
+            "`audit.durability = \"acknowledged\"` needs `[kafka]`: nobody else could acknowledge",
+        );
+    }
+    if let Some(max_size) = max_size {
+        let message = format!(
+            "without `[kafka]` no record leaves this machine, and once {} are full the oldest ones are dropped: after {}",
+            summary::gibibytes(max_size),
+            summary::endurance(max_size),
+        );
+        table.warn("max_size", message);
+    }
+}
+
+fn privacy(table: &Table<'_>) -> Option<Privacy> {
+    let (account, object) = (table.word::<Treatment>("account"), table.word::<Treatment>("object"));
+    let reported_ip = table.word::<Treatment>("reported_ip");
+    let mut keys = Vec::new();
+    let mut ids = Vec::new();
+    for written in table.tables("keys") {
+        let (id, value) = (name(&written, "id"), secret::read(&written, Use::Text));
+        ids.extend(id.clone());
+        keys.extend(id.zip(value).map(|(id, value)| PrivacyKey { id: id.value, value }));
+    }
+    no_duplicates(table, "privacy key", &ids);
+    for (key, treatment) in [("account", account), ("object", object), ("reported_ip", reported_ip)] {
+        if treatment == Some(Treatment::Hmac) && ids.is_empty() && !not_yet::is_missing("audit.privacy.keys") {
+            table.error(key, format!("`audit.privacy.{key} = \"hmac\"` needs `audit.privacy.keys`"));
+        }
+    }
+    Some(Privacy { account: account?, object: object?, reported_ip: reported_ip?, keys })
+}

@@ -1,0 +1,194 @@
+//! Where records are published: `[kafka]`, and the properties of librdkafka that would break the promise that every
+//! decision is published. Called by `check`.
+
+use secrecy::SecretString;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{no_duplicates, shown};
+use crate::config::keys;
+use crate::config::meant::{Kafka, Property};
+use crate::config::secret::{self, Use};
+use crate::config::written::{At, Table};
+
+const REFERENCE: &str = "{ file = \"…\" } or { env = \"…\" }";
+/// Longest topic name that brokers take.
+const LONGEST_TOPIC: usize = 249;
+
+/// Properties that are ours to set, and why. A name that ends with `*` stands for all that begin so.
+const REFUSED: &[(&str, &str)] = &[
+    ("acks", "a record counts as published only when all replicas in sync have it"),
+    ("request.required.acks", "a record counts as published only when all replicas in sync have it"),
+    ("enable.idempotence", "without it a retry can publish twice or out of order"),
+    ("enable.gapless.guarantee", "a fatal error is answered by a new producer that begins at the cursor"),
+    ("message.timeout.ms", "a record that times out would be lost"),
+    ("delivery.timeout.ms", "a record that times out would be lost"),
+    ("retries", "a record that is given up would be lost"),
+    ("message.send.max.retries", "a record that is given up would be lost"),
+    ("max.in.flight*", "more would let records change their order"),
+    ("transactional.id", "a transaction could take back what counted as published"),
+    ("transaction.timeout.ms", "there are no transactions"),
+    ("queue.buffering.max.messages", "the publisher sizes its window itself; the spool is the buffer"),
+    ("queue.buffering.max.kbytes", "the publisher sizes its window itself; the spool is the buffer"),
+    ("bootstrap.servers", "write `kafka.brokers`"),
+    ("metadata.broker.list", "write `kafka.brokers`"),
+    ("allow.auto.create.topics", "a topic made by accident has the wrong retention"),
+    ("partitioner*", "a chain stays in the partition it was opened in"),
+    ("queuing.strategy", "anything but first in, first out would let records change their order"),
+    ("msg_order_cmp", "records keep the order of their chain"),
+    ("message.max.bytes", "a record that is too large is published as a stub, for which its size must be known"),
+    ("delivery.report.only.error", "the cursor follows the acknowledgements"),
+    ("test.mock*", "records would go to a broker that is none"),
+    ("plugin.library.paths", "no foreign code is loaded"),
+    ("*_cb", "callbacks are not settings"),
+    ("*.cb", "callbacks are not settings"),
+];
+
+pub fn kafka(table: &Table<'_>) -> Option<Kafka> {
+    let brokers = brokers(table);
+    let (topic, checkpoint_topic) = (topic(table, "topic"), topic(table, "checkpoint_topic"));
+    if let (Some(topic), Some(checkpoints)) = (&topic, &checkpoint_topic)
+        && topic == checkpoints
+    {
+        let place = if table.has("checkpoint_topic") { "checkpoint_topic" } else { "topic" };
+        table.error(place, format!("`kafka.topic` and `kafka.checkpoint_topic` are both `{topic}`"));
+    }
+    let properties = table.properties("properties");
+    let properties = properties.into_iter().filter_map(|(name, value)| property(table, &name, value)).collect();
+    Some(Kafka { brokers: brokers?, topic: topic?, checkpoint_topic: checkpoint_topic?, properties })
+}
+
+fn brokers(table: &Table<'_>) -> Option<Vec<String>> {
+    let brokers = table.texts("brokers")?;
+    no_duplicates(table, "broker", &brokers);
+    if brokers.is_empty() {
+        table.error("brokers", "`kafka.brokers` is empty");
+    }
+    for broker in &brokers {
+        if broker.contains("://") {
+            let message =
+                format!("`{}` is a URL: write `host:port`, and `security.protocol` in `properties`", shown(broker));
+            table.page.error(&broker.span, message);
+        } else if !is_broker(broker) {
+            table.page.error(&broker.span, format!("`{}` is not a broker: write `host:port`", shown(broker)));
+        }
+    }
+    Some(brokers.into_iter().map(|broker| broker.value).collect())
+}
+
+fn is_broker(text: &str) -> bool {
+    let authority: Result<http::uri::Authority, _> = text.parse();
+    authority.is_ok_and(|authority| {
+        let port = authority.port_u16();
+        !text.contains('@') && !text.ends_with(':') && !authority.host().is_empty() && port.is_some_and(|port| port > 0)
+    })
+}
+
+fn topic(table: &Table<'_>, key: &str) -> Option<String> {
+    let topic = table.get::<String>(key)?;
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let is_topic =
+        (1..=LONGEST_TOPIC).contains(&topic.len()) && topic.bytes().all(fits) && topic != "." && topic != "..";
+    if !is_topic {
+        let message =
+            format!("`kafka.{key}` is `{}`, but takes 1 to {LONGEST_TOPIC} of A-Z a-z 0-9 . _ -", shown(&topic));
+        table.error(key, message);
+        return None;
+    }
+    Some(topic)
+}
+
+fn property(table: &Table<'_>, name: &At<String>, value: &Spanned<DeValue<'_>>) -> Option<Property> {
+    if let Some(why) = refused(name) {
+        table.page.error(&name.span, format!("`{}` cannot be set: {why}", shown(name)));
+        return None;
+    }
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
+    if name.is_empty() || !name.bytes().all(fits) {
+        table.page.error(&name.span, format!("`{}` is no name of a property of librdkafka", shown(name)));
+        return None;
+    }
+    doubtful(table, name, value.get_ref());
+    let value = property_value(table, "kafka.properties", name, value, Use::Text)?;
+    Some(Property { name: name.value.clone(), value })
+}
+
+/// Warns about what works and is hardly meant.
+fn doubtful(table: &Table<'_>, name: &At<String>, value: &DeValue<'_>) {
+    let is_secret = ["password", "secret", "key.pem"].iter().any(|end| name.ends_with(end));
+    if is_secret && value.is_str() {
+        let message = format!("`{}` is written here for all who read this file; {REFERENCE} is not", shown(name));
+        table.page.warn(&name.span, message);
+    }
+    let off = value.as_bool() == Some(false) || value.as_str() == Some("false");
+    if name.value == "enable.ssl.certificate.verification" && off {
+        table.page.warn(&name.span, format!("`{} = false`: whoever answers is taken for Kafka", name.value));
+    }
+}
+
+fn refused(name: &str) -> Option<&'static str> {
+    let matches = |pattern: &str| match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
+        (Some(prefix), _) => name.starts_with(prefix),
+        (None, Some(suffix)) => name.ends_with(suffix),
+        (None, None) => name == pattern,
+    };
+    REFUSED.iter().find(|(pattern, _)| matches(pattern)).map(|(_, why)| *why)
+}
+
+/// The value of a free name: a text, a number, a flag, or a reference to a secret.
+pub(super) fn property_value(
+    table: &Table<'_>,
+    path: &str,
+    name: &At<String>,
+    value: &Spanned<DeValue<'_>>,
+    used: Use,
+) -> Option<SecretString> {
+    let text = match value.get_ref() {
+        // C reads a text only up to a zero byte.
+        DeValue::String(text) => Some(text.to_string()).filter(|text| !text.contains('\0')),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|it| it.to_string()),
+        DeValue::Boolean(flag) => Some(flag.to_string()),
+        DeValue::Table(members) if members.contains_key("file") || members.contains_key("env") => {
+            let path = keys::join(path, name);
+            let reference = Table::open(table.page, &path, keys::SECRET, Some(value.span()), Some(members));
+            return secret::read(&reference, used);
+        }
+        DeValue::Table(members) => {
+            let (outer, inner) = (shown(name), members.keys().next().map_or("…", |key| key.get_ref().as_ref()));
+            let quoted = format!("a name with a dot is quoted: `\"{outer}.{}\"`", shown(inner));
+            table.page.error(&name.span, format!("`{path}` has a table `{outer}`; {quoted}"));
+            return None;
+        }
+        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Array(_) => None,
+    };
+    if text.is_none() {
+        let message = format!("`{}` takes a text, a number, true or false, {REFERENCE}", shown(name));
+        table.page.error(&Some(value.span()), message);
+    }
+    text.map(SecretString::from)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_weakens_delivery_is_refused() {
+        for name in
+            ["acks", "max.in.flight", "max.in.flight.requests.per.connection", "partitioner", "dr_cb", "retries"]
+        {
+            assert!(super::refused(name).is_some(), "{name}");
+        }
+        for name in ["linger.ms", "security.protocol", "sasl.password", "compression.codec", "retry.backoff.ms"] {
+            assert!(super::refused(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn brokers_have_host_and_port() {
+        for good in ["127.0.0.1:9092", "[::1]:9092", "kafka-0.kafka:9092"] {
+            assert!(super::is_broker(good), "{good}");
+        }
+        for bad in ["kafka", "kafka:", "kafka:0", ":9092", "a:1,b:2", "u@k:1", "kafka:99999", ""] {
+            assert!(!super::is_broker(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What the configuration can say and this version does not do. Refused, never ignored: whoever asks for it would
+//! believe to have it. A feature that gets built deletes its line here. Called by `written` for every key it meets.
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::diagnose::Page;
+use super::keys::{self, Takes};
+use super::values::FromToml;
+
+/// When a key asks for something that is not there.
+#[derive(Debug)]
+enum Asks {
+    /// Whenever it is written.
+    Always,
+    /// With any other word than this.
+    Beyond(&'static str),
+    /// With this word.
+    With(&'static str),
+    /// With a list that is not empty.
+    NotEmpty,
+    /// With a number above zero.
+    AboveZero,
+}
+
+const MISSING: &[(&str, Asks)] = &[
+    ("listen.tls", Asks::Always),
+    ("authorizer.dialect", Asks::Beyond("minio")),
+    ("authorizer.breaker", Asks::Always),
+    ("route.combine", Asks::Beyond("first")),
+    ("route.shadow", Asks::NotEmpty),
+    ("cache.recheck", Asks::AboveZero),
+    ("audit.durability", Asks::With("acknowledged")),
+    ("audit.signing_key", Asks::Always),
+    ("audit.privacy.account", Asks::Beyond("plain")),
+    ("audit.privacy.object", Asks::Beyond("plain")),
+    ("audit.privacy.reported_ip", Asks::Beyond("plain")),
+    ("audit.privacy.keys", Asks::Always),
+];
+
+/// What of a key, or of the table it is in, is refused, for the documentation.
+pub fn note(path: &str) -> Option<String> {
+    let within = |outer: &str| path == outer || path.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+    let (_, asks) = MISSING.iter().find(|(missing, _)| within(missing))?;
+    Some(match asks {
+        Asks::Always => "Not available in this version.".to_owned(),
+        Asks::Beyond(only) => format!("Only `{only}` is available in this version."),
+        Asks::With(word) => format!("`{word}` is not available in this version."),
+        Asks::NotEmpty => "Only `[]` is available in this version.".to_owned(),
+        Asks::AboveZero => "Only `0.0` is available in this version.".to_owned(),
+    })
+}
+
+/// Whether some use of this key is still refused.
+pub fn is_missing(path: &str) -> bool {
+    MISSING.iter().any(|(missing, _)| *missing == path)
+}
+
+/// Reports a value that asks for what is not there. Values of the wrong type are left to their reader.
+pub fn refuse(page: &Page<'_>, path: &str, value: &Spanned<DeValue<'_>>) {
+    let Some((_, asks)) = MISSING.iter().find(|(missing, _)| *missing == path) else { return };
+    let written = value.get_ref();
+    let asked = match asks {
+        Asks::Always => true,
+        Asks::Beyond(only) => written.as_str().is_some_and(|word| word != *only && is_word(path, word)),
+        Asks::With(word) => written.as_str() == Some(word),
+        Asks::NotEmpty => written.as_array().is_some_and(|list| !list.is_empty()),
+        Asks::AboveZero => f64::from_toml(written, &Takes::Share).is_ok_and(|share| share > 0.0),
+    };
+    if !asked {
+        return;
+    }
+    let what = match asks {
+        Asks::Beyond(_) | Asks::With(_) => format!("`{path} = {}`", page.excerpt(&value.span())),
+        Asks::Always | Asks::NotEmpty | Asks::AboveZero => format!("`{path}`"),
+    };
+    page.error(&Some(value.span()), format!("{what} is not available in this version"));
+}
+
+/// A word that nobody knows is reported as such, not as a feature to wait for.
+fn is_word(path: &str, word: &str) -> bool {
+    let leaves = keys::leaves();
+    let key = leaves.iter().find(|leaf| leaf.path == path).map(|leaf| leaf.key.takes);
+    matches!(key, Some(Takes::Word(words)) if words.contains(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_line_names_a_key() {
+        let exists = |path: &str| {
+            let below = format!("{path}.");
+            super::super::keys::leaves().iter().any(|leaf| leaf.path == path || leaf.path.starts_with(&below))
+        };
+        for (path, _) in super::MISSING {
+            assert!(exists(path), "{path}");
+        }
+    }
+}

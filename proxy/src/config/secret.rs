@@ -1,0 +1,122 @@
+//! Secrets, by reference only: `{ file = "…" }` or `{ env = "…" }`. What is read here appears in no message. Called by
+//! `check` for every token, key, header and property.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use secrecy::SecretString;
+
+use super::written::Table;
+
+/// Far above any token or PEM key; below what a mistaken path could cost.
+const MOST: u64 = 64 * 1024;
+
+/// Where a secret goes, and so what it may consist of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// The value of an HTTP header: visible ASCII and inner spaces.
+    Header,
+    /// Any text without NUL.
+    Text,
+}
+
+/// Reads what a table `{ file = … }` or `{ env = … }` refers to. `None` where nothing usable is written, which has then
+/// been reported.
+pub fn read(table: &Table<'_>, used: Use) -> Option<SecretString> {
+    let (file, env) = (table.get::<String>("file"), table.get::<String>("env"));
+    match (file, env) {
+        (Some(file), None) => from_file(table, &file, used),
+        (None, Some(env)) => from_env(table, &env, used),
+        (Some(_), Some(_)) => {
+            table.page.error(&table.span, format!("`{}` takes `file` or `env`, not both", table.path));
+            None
+        }
+        (None, None) => {
+            if table.is_written() && !table.has("file") && !table.has("env") {
+                table.page.error(&table.span, format!("`{}` needs `file` or `env`", table.path));
+            }
+            None
+        }
+    }
+}
+
+fn from_env(table: &Table<'_>, name: &str, used: Use) -> Option<SecretString> {
+    let Some(value) = (table.page.env)(name) else {
+        table.error("env", format!("environment variable `{name}` is not set"));
+        return None;
+    };
+    usable(table, "env", &format!("environment variable `{name}`"), value, used)
+}
+
+fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
+    let content = match read_file(Path::new(path)) {
+        Ok((content, mode)) => {
+            if mode & 0o077 != 0 {
+                let others = mode & 0o777;
+                table.warn("file", format!("`{path}` can be read by others (mode {others:04o}); 0600 is enough"));
+            }
+            content
+        }
+        Err(error) => {
+            table.error("file", format!("cannot read `{path}`: {}", plain(&error)));
+            return None;
+        }
+    };
+    let Ok(mut text) = String::from_utf8(content) else {
+        table.error("file", format!("`{path}` is not text"));
+        return None;
+    };
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    usable(table, "file", &format!("`{path}`"), text, used)
+}
+
+/// The content and the mode. Symlinks are followed, for Kubernetes mounts secrets as such; anything but a regular file is
+/// refused before it is opened, for a pipe would make us wait.
+fn read_file(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let file = File::open(path)?;
+    let mode = file.metadata()?.permissions().mode();
+    let mut content = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MOST {
+        return Err(io::Error::other("longer than 64 KiB"));
+    }
+    Ok((content, mode))
+}
+
+fn usable(table: &Table<'_>, key: &str, whence: &str, value: String, used: Use) -> Option<SecretString> {
+    let fits = match used {
+        Use::Header => value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && value.trim() == value,
+        Use::Text => !value.contains('\0'),
+    };
+    if value.is_empty() {
+        table.error(key, format!("{whence} is empty"));
+        None
+    } else if !fits {
+        let why = match used {
+            Use::Header => "more than one line, a space at an end, or a character that is not visible ascii",
+            Use::Text => "a zero byte",
+        };
+        table.error(key, format!("{whence} does not fit: it has {why}"));
+        None
+    } else {
+        Some(SecretString::from(value))
+    }
+}
+
+/// The system's words without its error number.
+pub fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
