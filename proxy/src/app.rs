@@ -1,0 +1,151 @@
+//! Builds and wires every part, starts them in order and stops them in order. The only place, with `commands`, that sees
+//! the configuration.
+//!
+//! Start: configuration mistakes and what waiting cannot mend end the process before anything binds. Then the front
+//! binds, at once, whether or not the spool is usable: a MinIO that finds nobody at start serves root unasked.
+//! Stop: drain, close the chain, ship what is left for a few seconds, flush spans.
+
+pub mod parts;
+pub mod signals;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::apps::ServerApp;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server};
+use pingora::services::listening::Service;
+
+use crate::admin::{Admin, Readiness};
+use crate::app::parts::PartError;
+use crate::app::signals::Stop;
+use crate::audit::publisher::{Ending, Publisher};
+use crate::audit::spool::{Spool, StartError};
+use crate::config::Config;
+use crate::front::connection::Connections;
+use crate::front::{Draining, Front};
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::pipeline::Pipeline;
+use crate::trace::Tracer;
+
+/// How long the chain may take to be closed and synced.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// How long what is left is shipped; the rest at the next start.
+const SHIP_LIMIT: Duration = Duration::from_secs(5);
+/// How long spans may take to leave.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+/// Whole seconds between the end of the drain and the end of the listeners' tasks: what a slow authorizer may take.
+const GRACE_SECONDS: u64 = 2;
+
+/// Why nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Part(#[from] PartError),
+    #[error("spool: {0}")]
+    Spool(#[from] StartError),
+    #[error("cannot listen on {address}: {error}")]
+    Bind { address: SocketAddr, error: std::io::Error },
+    #[error("cannot publish: {0}")]
+    Publish(String),
+}
+
+impl AppError {
+    /// Whether editing the configuration, or what it points to, is the remedy.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::Part(_) | Self::Spool(_) => true,
+            Self::Bind { .. } | Self::Publish(_) => false,
+        }
+    }
+}
+
+/// A Countersign that is built and not yet answering.
+pub struct App {
+    server: Server,
+    spool: Spool,
+    publisher: Option<Publisher>,
+    tracer: Tracer,
+    readiness: Readiness,
+    draining: Draining,
+    drain: Duration,
+}
+
+impl App {
+    /// Builds everything. The spool opens in the background, and tries again while it cannot.
+    pub fn build(config: &Config, log: &Log) -> Result<Self, AppError> {
+        for address in [config.listen.address, config.admin.address] {
+            // pingora would only say so from within; the port is ours again a moment later.
+            TcpListener::bind(address).map_err(|error| AppError::Bind { address, error })?;
+        }
+        let generation: Arc<str> = config.generation().into();
+        let metrics = Metrics::new(&parts::names(config, &generation));
+        metrics.watch_log(log.lines_dropped());
+        let decider = parts::decider(config, &metrics)?;
+        let tracer = parts::tracer(config, &metrics)?;
+        let (spool, backlog) = parts::spool(config, &generation, &metrics)?;
+        let publisher = parts::publisher(config, backlog, &metrics, &tracer)?;
+
+        let options = parts::pipeline(config, generation);
+        let pipeline = Arc::new(Pipeline::new(decider, spool.clone(), tracer.clone(), metrics.clone(), options));
+        let (readiness, draining) = (Readiness::default(), Draining::default());
+        let front = Front::new(pipeline, spool.clone(), metrics.clone(), draining.clone(), parts::front(config));
+        let listen = &config.listen;
+        let connections = Connections::new(Arc::new(front), listen.read_timeout, listen.keepalive);
+
+        let mut server = server();
+        server.add_service(service("front", connections, listen.address, None));
+        let admin = Admin::new(metrics, readiness.clone());
+        server.add_service(service("admin", admin, config.admin.address, Some(1)));
+        Ok(Self { server, spool, publisher, tracer, readiness, draining, drain: listen.drain })
+    }
+
+    /// One more listener in the same process; the demo's authorizer.
+    pub fn add<A: ServerApp + Send + Sync + 'static>(&mut self, name: &str, app: A, address: SocketAddr) {
+        self.server.add_service(service(name, app, address, Some(1)));
+    }
+
+    /// Answers until told to stop, then stops in order. Returns when everything has ended.
+    pub fn run(self, stop: Stop) {
+        let Self { server, spool, publisher, tracer, readiness, draining, drain } = self;
+        let begin = move || {
+            readiness.drain();
+            draining.begin();
+        };
+        server.run(RunArgs { shutdown_signal: Box::new(stop.watch(drain, begin)) });
+        tracing::info!("no longer listening; closing the chain");
+        if !spool.close(CLOSE_LIMIT) {
+            tracing::error!("the chain could not be closed in time; the next start will say so in its first record");
+        }
+        if let Some(publisher) = publisher {
+            match publisher.shutdown(SHIP_LIMIT) {
+                Ending::Drained => tracing::info!("every record is in Kafka"),
+                other => tracing::warn!(?other, "records are left in the spool; the next start ships them"),
+            }
+        }
+        spool.unlock();
+        tracer.shutdown(FLUSH_LIMIT);
+        tracing::info!("stopped");
+    }
+}
+
+fn server() -> Server {
+    let conf = ServerConf {
+        threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        grace_period_seconds: Some(GRACE_SECONDS),
+        graceful_shutdown_timeout_seconds: Some(1),
+        ..ServerConf::default()
+    };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
+    server.bootstrap();
+    server
+}
+
+fn service<A>(name: &str, app: A, address: SocketAddr, threads: Option<usize>) -> Service<A> {
+    let mut service = Service::new(name.to_owned(), app);
+    service.add_tcp(&address.to_string());
+    service.threads = threads;
+    service
+}

@@ -1,0 +1,257 @@
+//! From the configuration to the plain options of each part. No part sees the configuration itself, so none can reach
+//! for a setting that is not its own. Called by `app`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret as _;
+
+use crate::audit::backlog::Backlog;
+use crate::audit::envelope::Source;
+use crate::audit::publisher::{self, Publisher};
+use crate::audit::spool::{self, Spool, StartError};
+use crate::authorizer::Authorizer;
+use crate::authorizer::tls;
+use crate::authorizer::webhook::{self, Webhook, WebhookError};
+use crate::config::Config;
+use crate::config::meant;
+use crate::decide::attempt::{CacheControl, DenyOnly, Limits, RetryOn};
+use crate::decide::{self, CacheOptions, Decider, OptionsError};
+use crate::front;
+use crate::front::tokens::{LOCAL, Tokens};
+use crate::kafka::client::Connection;
+use crate::kafka::inspect::{self, Topic};
+use crate::kafka::sink::{self, KafkaSink};
+use crate::log;
+use crate::metrics::{Metrics, Names};
+use crate::pipeline;
+use crate::policy::key::IgnoreList;
+use crate::policy::route::{Combine, Globs, Lifetimes, Matcher, Route, Routes};
+use crate::trace::{self, Tracer};
+
+/// One export of spans; a collector that takes longer loses them.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
+/// For brokers to say whether the topic is there.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A part that its options do not allow to be built.
+#[derive(Debug, thiserror::Error)]
+pub enum PartError {
+    #[error("authorizer `{name}`: {error}")]
+    Authorizer { name: String, error: WebhookError },
+    #[error(transparent)]
+    Routes(#[from] OptionsError),
+    #[error("otlp: {0}")]
+    Otlp(String),
+    #[error("kafka: {0}")]
+    Kafka(String),
+}
+
+pub fn names(config: &Config, generation: &str) -> Names {
+    let clients = match &config.listen.clients {
+        meant::Clients::Loopback => vec![LOCAL.to_owned()],
+        meant::Clients::Tokens(tokens) => tokens.iter().map(|token| token.name.clone()).collect(),
+    };
+    Names {
+        routes: config.routes.iter().map(|route| route.name.clone()).collect(),
+        authorizers: config.authorizers.iter().map(|authorizer| authorizer.name.clone()).collect(),
+        clients,
+        generation: generation.to_owned(),
+    }
+}
+
+pub fn decider(config: &Config, metrics: &Arc<Metrics>) -> Result<Decider, PartError> {
+    let authorizers =
+        config.authorizers.iter().map(|a| Ok((webhook(a)?, limits(a)))).collect::<Result<_, PartError>>()?;
+    let routes = Routes::new(config.routes.iter().map(|route| self::route(config, route)).collect());
+    let cache = CacheOptions {
+        entries: config.cache.entries,
+        actions: Globs::new(&config.cache.actions),
+        ignore: IgnoreList::new(config.cache.ignore_defaults, &config.cache.ignore),
+        generation: 1,
+    };
+    Ok(Decider::new(decide::Options { authorizers, routes, cache }, metrics.clone())?)
+}
+
+fn webhook(authorizer: &meant::Authorizer) -> Result<Arc<dyn Authorizer>, PartError> {
+    let tls = authorizer.tls.as_ref().map_or_else(tls::Options::default, |tls| tls::Options {
+        ca: tls.ca.clone(),
+        certificate: tls.identity.as_ref().map(|identity| identity.certificate.clone()),
+        key: tls.identity.as_ref().map(|identity| identity.key.clone()),
+        server_name: Some(tls.server_name.clone()),
+    });
+    let options = webhook::Options {
+        name: authorizer.name.as_str().into(),
+        url: authorizer.url.to_string(),
+        token: authorizer.token.clone(),
+        tls,
+        pool: authorizer.max_in_flight,
+    };
+    let built =
+        Webhook::new(options).map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })?;
+    Ok(Arc::new(built))
+}
+
+fn limits(authorizer: &meant::Authorizer) -> Limits {
+    let retry = |on: &meant::RetryOn| match on {
+        meant::RetryOn::Dns => RetryOn::Dns,
+        meant::RetryOn::Connect => RetryOn::Connect,
+        meant::RetryOn::Tls => RetryOn::Tls,
+        meant::RetryOn::ConnectionLost => RetryOn::ConnectionLost,
+        meant::RetryOn::Timeout => RetryOn::Timeout,
+    };
+    Limits {
+        timeout: authorizer.timeout,
+        retries: authorizer.retries,
+        retry_on: authorizer.retry_on.iter().map(retry).collect(),
+        max_in_flight: authorizer.max_in_flight,
+        deny_only: match authorizer.deny_only {
+            meant::DenyOnly::Ask => DenyOnly::Ask,
+            meant::DenyOnly::Deny => DenyOnly::Deny,
+        },
+        cache_control: match authorizer.cache_control {
+            meant::CacheControl::Honour => CacheControl::Honour,
+            meant::CacheControl::Ignore => CacheControl::Ignore,
+        },
+    }
+}
+
+fn route(config: &Config, route: &meant::Route) -> Route {
+    let place = |name: &String| config.authorizers.iter().position(|authorizer| authorizer.name == *name);
+    Route {
+        name: route.name.as_str().into(),
+        matcher: Matcher {
+            client: Globs::new(&route.matches.client),
+            action: Globs::new(&route.matches.action),
+            bucket: Globs::new(&route.matches.bucket),
+            account: Globs::new(&route.matches.account),
+        },
+        ask: route.ask.iter().filter_map(place).collect(),
+        combine: Combine::First,
+        cache: Lifetimes { allow: route.allow_ttl, deny: route.deny_ttl },
+    }
+}
+
+pub fn tracer(config: &Config, metrics: &Arc<Metrics>) -> Result<Tracer, PartError> {
+    let Some(otlp) = &config.otlp else { return Ok(Tracer::off()) };
+    let kept = |what| otlp.always.contains(&what);
+    let headers = otlp.headers.iter().map(|header| {
+        let name = header.name.parse().map_err(|_| PartError::Otlp(format!("`{}` is no header name", header.name)))?;
+        let value = header.value.expose_secret().parse();
+        Ok((name, value.map_err(|_| PartError::Otlp(format!("the value of `{}` is no header value", header.name)))?))
+    });
+    let options = trace::Options {
+        endpoint: otlp.endpoint.to_string(),
+        headers: headers.collect::<Result<_, PartError>>()?,
+        sample: otlp.sample,
+        always: trace::Always {
+            deny: kept(meant::Always::Deny),
+            fault: kept(meant::Always::Fault),
+            slow: kept(meant::Always::Slow).then_some(otlp.slow),
+        },
+        timeout: EXPORT_TIMEOUT,
+        instance: config.instance.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    Tracer::start(&options, metrics.clone()).map_err(|error| PartError::Otlp(error.to_string()))
+}
+
+pub fn spool(config: &Config, generation: &str, metrics: &Arc<Metrics>) -> Result<(Spool, Backlog), StartError> {
+    let audit = &config.audit;
+    let options = spool::Options {
+        durability: audit.durability,
+        max_size: audit.max_size,
+        retain_delivered: audit.retain_delivered,
+        deliver: config.kafka.is_some(),
+        ..spool::Options::new(&audit.spool)
+    };
+    Spool::start(options, Source::new(&config.instance), env!("CARGO_PKG_VERSION"), generation, metrics.clone())
+}
+
+pub fn publisher(
+    config: &Config,
+    backlog: Backlog,
+    metrics: &Arc<Metrics>,
+    tracer: &Tracer,
+) -> Result<Option<Publisher>, PartError> {
+    let Some(kafka) = &config.kafka else { return Ok(None) };
+    let connection = connection(config, kafka);
+    watch_topic(connection.clone(), kafka.topic.clone())?;
+    let pins = Some(config.audit.spool.join("partitions.json"));
+    let sink = KafkaSink::new(sink::Options { pins, ..sink::Options::new(connection, &kafka.topic) });
+    let sink = sink.map_err(|error| PartError::Kafka(error.to_string()))?;
+    Publisher::spawn(backlog, sink, publisher::Options::default(), metrics.clone(), tracer.clone())
+        .map(Some)
+        .map_err(|error| PartError::Kafka(error.to_string()))
+}
+
+/// Says, once and in the background, what is wrong with the topic. Nothing waits for it: the spool keeps the records.
+fn watch_topic(connection: Connection, topic: String) -> Result<(), PartError> {
+    let look = move || match inspect::topic(&connection, &topic, INSPECT_TIMEOUT) {
+        Ok(Topic::Present { partitions, replicas, .. }) => tracing::info!(topic, partitions, replicas, "topic"),
+        Ok(Topic::Missing { brokers }) => tracing::warn!(
+            "topic `{topic}` does not exist; records stay in the spool until it does: {}",
+            inspect::create_line(&connection, &topic, brokers)
+        ),
+        Err(error) => {
+            tracing::warn!(%error, "topic `{topic}` cannot be looked at; records stay in the spool until it can")
+        }
+    };
+    let spawned = std::thread::Builder::new().name("topic".to_owned()).spawn(look);
+    spawned.map(drop).map_err(|error| PartError::Kafka(error.to_string()))
+}
+
+/// How to reach the brokers that are configured.
+pub fn connection(config: &Config, kafka: &meant::Kafka) -> Connection {
+    Connection {
+        brokers: kafka.brokers.clone(),
+        client_id: config.instance.clone(),
+        properties: kafka.properties.iter().map(|p| (p.name.clone(), p.value.clone())).collect(),
+    }
+}
+
+pub fn pipeline(config: &Config, generation: Arc<str>) -> pipeline::Options {
+    pipeline::Options {
+        deadline: config.listen.deadline,
+        max_in_flight: config.listen.max_in_flight,
+        durability: config.audit.durability,
+        probes: config.audit.probes,
+        suspicious: match config.listen.suspicious {
+            meant::Suspicious::Record => pipeline::Suspicious::Record,
+            meant::Suspicious::Deny => pipeline::Suspicious::Deny,
+        },
+        generation,
+        source: Source::new(&config.instance),
+    }
+}
+
+pub fn front(config: &Config) -> front::Options {
+    let listen = &config.listen;
+    let tokens = match &listen.clients {
+        meant::Clients::Loopback => Tokens::new([]),
+        meant::Clients::Tokens(tokens) => Tokens::new(tokens.iter().map(|token| (token.name.as_str(), &token.value))),
+    };
+    front::Options {
+        path: listen.path.clone(),
+        tokens,
+        read_timeout: listen.read_timeout,
+        keepalive: listen.keepalive,
+        max_body: listen.max_body,
+    }
+}
+
+pub fn log(config: &Config) -> log::Options {
+    log::Options {
+        format: match config.log.format {
+            meant::LogFormat::Json => log::Format::Json,
+            meant::LogFormat::Text => log::Format::Text,
+        },
+        level: match config.log.level {
+            meant::LogLevel::Error => tracing::Level::ERROR,
+            meant::LogLevel::Warn => tracing::Level::WARN,
+            meant::LogLevel::Info => tracing::Level::INFO,
+            meant::LogLevel::Debug => tracing::Level::DEBUG,
+            meant::LogLevel::Trace => tracing::Level::TRACE,
+        },
+    }
+}

@@ -1,0 +1,71 @@
+//! The command line: one file a command, and what they share. Called by `main` only.
+
+pub mod check;
+pub mod demo;
+pub mod readers;
+
+pub mod schema;
+pub mod serve;
+pub mod tail;
+
+use std::process::ExitCode;
+
+use readers::Failure;
+use readers::places::Places;
+
+/// How a command ended. An error that a command returns is [`Exit::Failed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Fine,
+    /// Looked, and found something: broken, denied, different.
+    Found,
+    /// Could not run.
+    Failed,
+    /// Wrong usage or configuration.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Fine => Self::from(0),
+            Exit::Found => Self::from(1),
+            Exit::Failed => Self::from(2),
+            Exit::Usage => Self::from(64),
+        }
+    }
+}
+
+#[derive(Debug, clap::Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "one value a process")]
+pub enum Command {
+    /// Answer MinIO. SIGTERM drains and stops.
+    Serve(serve::Args),
+    /// The whole thing on one machine with nothing installed: authorizer, broker and questions included.
+    Demo(demo::Args),
+    /// Say every mistake in a configuration, and what it means in numbers.
+    Check(check::Args),
+    /// Show records as they come, from Kafka or a spool.
+    Tail(tail::TailArgs),
+    /// Print a JSON Schema.
+    Schema(schema::Args),
+}
+
+impl Command {
+    pub fn run(self) -> anyhow::Result<Exit> {
+        match self {
+            Self::Serve(args) => serve::run(&args),
+            Self::Demo(args) => demo::run(&args),
+            Self::Check(args) => check::run(&args),
+            Self::Tail(args) => match tail::run(&args, &Places) {
+                Ok(()) => Ok(Exit::Fine),
+                Err(Failure::CouldNot(error)) => Err(error),
+                Err(Failure::Usage(message)) => {
+                    eprintln!("countersign: {message}");
+                    Ok(Exit::Usage)
+                }
+            },
+            Self::Schema(args) => schema::run(&args),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! `countersign check`: every mistake in a configuration, and what it means in numbers. It asks nobody and binds
+//! nothing. Called by `main`.
+
+use crate::commands::Exit;
+use crate::config::{self, Diagnostics, Loaded, summary};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Where the configuration is unless said; `serve` looks there, too.
+pub const DEFAULT_PATH: &str = "/etc/countersign/countersign.toml";
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration to look at
+    #[arg(value_name = "FILE", env = "COUNTERSIGN_CONFIG", default_value = DEFAULT_PATH)]
+    pub file: PathBuf,
+}
+
+/// Fine for a configuration that can be used, even with warnings; wrong usage for one with mistakes; failed where it
+/// cannot be read.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let outcome = config::load(&args.file);
+    Ok(report(&outcome, &mut io::stdout().lock(), &mut io::stderr().lock())?)
+}
+
+/// Mistakes and warnings go to `err`, what the configuration means to `out`.
+fn report(outcome: &Result<Loaded, Diagnostics>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
+    match outcome {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                writeln!(err, "{warning}")?;
+            }
+            for line in summary::summary(&loaded.config) {
+                writeln!(out, "{line}")?;
+            }
+            Ok(Exit::Fine)
+        }
+        Err(diagnostics) => {
+            writeln!(err, "{diagnostics}")?;
+            Ok(if diagnostics.unreadable { Exit::Failed } else { Exit::Usage })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = include_str!("../../../config/minimal.toml");
+
+    /// Exit code, stdout, stderr.
+    fn check(outcome: &Result<Loaded, Diagnostics>) -> (Exit, String, String) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let code = report(outcome, &mut out, &mut err).unwrap();
+        (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
+    }
+
+    fn parse(text: &str) -> Result<Loaded, Diagnostics> {
+        config::parse(text, "c.toml", &|_| None)
+    }
+
+    #[test]
+    fn a_good_file_is_explained_in_numbers() {
+        let (code, out, err) = check(&parse(&format!("instance = \"eu1\"\n{MINIMAL}")));
+        assert_eq!((code, err.as_str()), (Exit::Fine, ""));
+        for expected in [
+            "instance `eu1` answers on http://127.0.0.1:8281/ to whoever is on this machine, as client `local`\n",
+            "route `default`: everything → `opa`; attempts take at most 1s of the 1s 750ms that the deadline leaves",
+            "20 GiB holds about 15 million records: 4 h 15 min without Kafka at 1,000 decisions/s",
+            "personal data: `account`, `object`, `reported_ip` plain",
+            "a withdrawn right takes effect after at most 10s",
+        ] {
+            assert!(out.contains(expected), "{expected} is not in\n{out}");
+        }
+    }
+
+    #[test]
+    fn warnings_alone_are_fine() {
+        let (code, out, err) = check(&parse(MINIMAL.split("[kafka]").next().unwrap()));
+        assert_eq!(code, Exit::Fine);
+        let expected = "without `[kafka]` no record leaves this machine, and once 20 GiB are full the oldest ones are \
+                        dropped: after 4 h 15 min at 1,000 decisions/s\n";
+        assert!(err.starts_with("c.toml:") && err.ends_with(expected), "{err}");
+        assert!(out.contains("not published"), "{out}");
+    }
+
+    #[test]
+    fn mistakes_are_64_and_print_nothing_on_stdout() {
+        let (code, out, err) = check(&parse("[listen]\nadress = 1\n"));
+        assert_eq!((code, out.as_str()), (Exit::Usage, ""));
+        assert!(err.contains("c.toml:2:1: unknown key `listen.adress`; did you mean `address`?\n"), "{err}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_2() {
+        let (code, out, err) = check(&config::load(std::path::Path::new("/nowhere/c.toml")));
+        assert_eq!((code, out.as_str()), (Exit::Failed, ""));
+        assert_eq!(err, "/nowhere/c.toml: cannot read: no such file or directory\n");
+    }
+}

@@ -1,0 +1,202 @@
+//! The grammar that all commands share which read records: where from, what, how shown. Not what a command does with
+//! them.
+
+pub mod filter;
+pub mod places;
+pub mod stream;
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::audit::publisher::Entry;
+use crate::kafka::Connection;
+use filter::{Filter, What};
+
+/// Flattened into a command's own arguments.
+#[derive(Debug, Clone, Args)]
+pub struct ReaderArgs {
+    #[command(flatten)]
+    pub from: FromArgs,
+    #[command(flatten)]
+    pub what: What,
+    /// Print records as JSON, one a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where records are read from: exactly one of Kafka, a spool, a file, or what a configuration names.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Where from")]
+pub struct FromArgs {
+    /// Kafka brokers, `host:port`, several with commas
+    #[arg(long, value_delimiter = ',', requires = "topic", conflicts_with_all = ["spool", "file", "config"])]
+    pub brokers: Vec<String>,
+    /// Kafka topic
+    #[arg(long, requires = "brokers")]
+    pub topic: Option<String>,
+    /// librdkafka property, `key=value`; `key=@FILE` reads the value from a file, so that no password shows in the
+    /// process list. May be given several times
+    #[arg(long = "property", value_name = "KEY=VALUE", requires = "brokers")]
+    pub properties: Vec<String>,
+    /// Directory of a spool
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "config"])]
+    pub spool: Option<PathBuf>,
+    /// File with one JSON record a line; `-` is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
+    /// Read from the Kafka topic, or else the spool, that this configuration names. Without any of these:
+    /// `COUNTERSIGN_CONFIG` of the environment
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// A place with records.
+#[derive(Debug, Clone)]
+pub enum Where {
+    Kafka { connection: Connection, topic: String },
+    Spool(PathBuf),
+    File(PathBuf),
+}
+
+/// Records of a spool, oldest epoch first.
+pub type SpoolEntries = Box<dyn Iterator<Item = std::io::Result<Entry>>>;
+
+/// What readers need from parts they do not know.
+pub trait Openers {
+    /// Where a configuration says that records go.
+    fn config(&self, path: &Path) -> anyhow::Result<Where>;
+
+    /// All records of a spool, whole ones only. `follow`: `next` waits for more at the end.
+    fn spool(&self, dir: &Path, follow: bool) -> anyhow::Result<SpoolEntries>;
+}
+
+/// Why a command ends without having done its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0:#}")]
+    CouldNot(#[from] anyhow::Error),
+}
+
+impl Failure {
+    /// The process's exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 64,
+            Self::CouldNot(_) => 2,
+        }
+    }
+}
+
+impl FromArgs {
+    /// Reads the configuration, if that is where from.
+    pub fn place(&self, openers: &dyn Openers) -> Result<Where, Failure> {
+        if let Some(topic) = &self.topic {
+            let properties = self.properties.iter().map(|p| property(p)).collect::<Result<_, _>>()?;
+            let connection =
+                Connection { brokers: self.brokers.clone(), properties, client_id: "countersign-reader".into() };
+            return Ok(Where::Kafka { connection, topic: topic.clone() });
+        }
+        if let Some(dir) = &self.spool {
+            return Ok(Where::Spool(dir.clone()));
+        }
+        if let Some(file) = &self.file {
+            return Ok(Where::File(file.clone()));
+        }
+        // Not clap's `env`: a variable that is set would then conflict with `--spool` and its like.
+        match self.config.clone().or_else(|| std::env::var_os("COUNTERSIGN_CONFIG").map(PathBuf::from)) {
+            Some(path) => Ok(openers.config(&path)?),
+            None => Err(Failure::Usage(
+                "say where from: `--brokers` with `--topic`, `--spool`, `--file` or `--config`".to_owned(),
+            )),
+        }
+    }
+}
+
+impl ReaderArgs {
+    /// What to show, with times relative to now.
+    pub fn filter(&self) -> Result<Filter, Failure> {
+        Filter::new(&self.what)
+    }
+}
+
+fn property(text: &str) -> Result<(String, secrecy::SecretString), Failure> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(Failure::Usage(format!("`--property {text}` is not `key=value`")));
+    };
+    let value = match value.strip_prefix('@') {
+        Some(path) => std::fs::read_to_string(path)
+            .map_err(|error| Failure::CouldNot(anyhow::anyhow!("`{path}` for property `{key}`: {error}")))?
+            .trim_end_matches(['\r', '\n'])
+            .to_owned(),
+        None => value.to_owned(),
+    };
+    Ok((key.to_owned(), value.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        reader: ReaderArgs,
+    }
+
+    struct Nothing;
+
+    impl Openers for Nothing {
+        fn config(&self, path: &Path) -> anyhow::Result<Where> {
+            anyhow::bail!("`{}` was asked for", path.display())
+        }
+        fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {
+            Ok(Box::new(std::iter::empty()))
+        }
+    }
+
+    fn place(args: &[&str]) -> Result<Where, Failure> {
+        let cli = Cli::try_parse_from([&["x"], args].concat()).map_err(|e| Failure::Usage(e.to_string()))?;
+        cli.reader.from.place(&Nothing)
+    }
+
+    #[test]
+    fn kafka_takes_several_brokers_and_properties() {
+        let args = ["--brokers", "a:1,b:2", "--topic", "t", "--property", "sasl.password=x=y"];
+        let Where::Kafka { connection, topic } = place(&args).unwrap() else { panic!("not kafka") };
+        assert_eq!((connection.brokers.as_slice(), topic.as_str()), (&["a:1".to_owned(), "b:2".into()][..], "t"));
+        let (key, value) = &connection.properties[0];
+        assert_eq!((key.as_str(), value.expose_secret()), ("sasl.password", "x=y"));
+    }
+
+    #[test]
+    fn a_property_may_come_from_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "hunter2\n").unwrap();
+        let (_, value) = property(&format!("sasl.password=@{}", file.path().display())).unwrap();
+        assert_eq!(value.expose_secret(), "hunter2");
+        assert_eq!(property("a=@/does/not/exist").unwrap_err().code(), 2);
+    }
+
+    #[test]
+    fn exactly_one_place() {
+        for wrong in [
+            &["--brokers", "a:1"][..],
+            &["--topic", "t"],
+            &["--spool", "/s", "--file", "f"],
+            &["--brokers", "a:1", "--topic", "t", "--file", "f"],
+            &["--brokers", "a:1", "--topic", "t", "--property", "nonsense"],
+            &[],
+        ] {
+            assert_eq!(place(wrong).unwrap_err().code(), 64, "{wrong:?}");
+        }
+        assert!(matches!(place(&["--spool", "/s"]).unwrap(), Where::Spool(_)));
+        assert!(matches!(place(&["--file", "-"]).unwrap(), Where::File(_)));
+        assert_eq!(place(&["--config", "c"]).unwrap_err().code(), 2);
+    }
+}

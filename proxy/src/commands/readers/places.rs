@@ -1,0 +1,59 @@
+//! The real places that records are read from: what a configuration names, and a spool's directory. Used by every
+//! command that reads records.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::bail;
+
+use super::{Openers, SpoolEntries, Where};
+use crate::app::parts;
+use crate::audit::publisher::Entry;
+use crate::audit::scan::{Scan, Scanned};
+use crate::config;
+
+/// Between two looks at a spool that another process writes.
+const POLL: Duration = Duration::from_millis(100);
+
+#[derive(Debug)]
+pub struct Places;
+
+impl Openers for Places {
+    fn config(&self, path: &Path) -> anyhow::Result<Where> {
+        let loaded = config::load(path).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
+        let config = loaded.config;
+        Ok(match &config.kafka {
+            Some(kafka) => Where::Kafka { connection: parts::connection(&config, kafka), topic: kafka.topic.clone() },
+            None => Where::Spool(config.audit.spool),
+        })
+    }
+
+    fn spool(&self, dir: &Path, follow: bool) -> anyhow::Result<SpoolEntries> {
+        if !dir.is_dir() {
+            bail!("`{}` is no directory", dir.display());
+        }
+        Ok(Box::new(Entries { scan: Scan::new(dir), follow }))
+    }
+}
+
+struct Entries {
+    scan: Scan,
+    follow: bool,
+}
+
+impl Iterator for Entries {
+    type Item = io::Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.scan.next() {
+                Ok(Some(Scanned::Record(entry))) => return Some(Ok(entry)),
+                Ok(Some(Scanned::Damage(damage))) => eprintln!("countersign: records are missing here: {damage:?}"),
+                Ok(None) if self.follow => std::thread::sleep(POLL),
+                Ok(None) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
