@@ -1,0 +1,147 @@
+//! What a load has seen: counts, latencies, and on request every single answer. As text for people, as JSON for programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use super::answer::Verdict;
+use super::client::Failure;
+
+/// The result of one run. Counts and latencies leave the warm-up out; [`Report::seen`] does not.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub connections: usize,
+    /// Questions a second that were asked for; none is a closed loop.
+    pub rate: Option<f64>,
+    /// Of the measured time.
+    pub seconds: f64,
+    /// Answers by what their body says.
+    pub allow: u64,
+    pub deny: u64,
+    pub other: u64,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Questions without an answer, by cause.
+    pub failures: BTreeMap<Failure, u64>,
+    /// Questions that were due but that no connection was free to ask before the load ended (open loop only).
+    pub unsent: u64,
+    pub per_second: f64,
+    /// Of answers; from the instant the question was due.
+    pub latency: Latency,
+    /// Every question of the run in the order of their ends, if they were to be remembered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<Seen>,
+    /// Questions that were not remembered because there were too many.
+    pub not_remembered: u64,
+}
+
+/// Percentiles in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Latency {
+    pub mean_us: f64,
+    pub p50_us: f64,
+    pub p90_us: f64,
+    pub p99_us: f64,
+    pub p999_us: f64,
+    pub max_us: f64,
+}
+
+/// One question and what became of it: what a crash test compares with the records.
+#[derive(Debug, Clone, Serialize)]
+pub struct Seen {
+    /// Counts from 0 over all connections.
+    pub number: u64,
+    /// The number in the object's name.
+    pub object: u64,
+    /// From the start of the load to the end of the question.
+    pub at: Duration,
+    pub end: End,
+}
+
+/// How a question ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    Answered {
+        status: u16,
+        verdict: Verdict,
+        /// `X-Countersign-Decision`: the record's id.
+        decision: Option<String>,
+        /// `X-Countersign-Reason`.
+        reason: Option<String>,
+    },
+    Failed(Failure),
+}
+
+impl Report {
+    pub fn answers(&self) -> u64 {
+        self.allow + self.deny + self.other
+    }
+
+    pub fn failed(&self) -> u64 {
+        self.failures.values().sum()
+    }
+
+    /// Record ids of the allows that were received, in the order in which they arrived.
+    pub fn allowed(&self) -> impl Iterator<Item = &str> {
+        self.seen.iter().filter_map(|seen| match &seen.end {
+            End::Answered { verdict: Verdict::Allow, decision: Some(decision), .. } => Some(decision.as_str()),
+            End::Answered { .. } | End::Failed(_) => None,
+        })
+    }
+}
+
+impl Latency {
+    pub(super) fn of(nanoseconds: &Histogram<u64>) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "minutes in nanoseconds are far below 2^53")]
+        let microseconds = |nanoseconds: u64| nanoseconds as f64 / 1000.0;
+        let quantile = |quantile| microseconds(nanoseconds.value_at_quantile(quantile));
+        Self {
+            mean_us: nanoseconds.mean() / 1000.0,
+            p50_us: quantile(0.5),
+            p90_us: quantile(0.9),
+            p99_us: quantile(0.99),
+            p999_us: quantile(0.999),
+            max_us: microseconds(nanoseconds.max()),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let loop_ = self.rate.map_or("closed loop".to_owned(), |rate| format!("open loop, {rate} questions/s"));
+        writeln!(out, "{} connections, {loop_}, {:.1} s", self.connections, self.seconds)?;
+        writeln!(out, "answers   {} ({:.0}/s)", self.answers(), self.per_second)?;
+        writeln!(out, "          allow {}, deny {}, other {}", self.allow, self.deny, self.other)?;
+        writeln!(out, "statuses  {}", list(self.statuses.iter().map(|(status, count)| format!("{status}: {count}"))))?;
+        let failures = self.failures.iter().map(|(failure, count)| format!("{}: {count}", name(*failure)));
+        writeln!(out, "failures  {}", list(failures))?;
+        if self.unsent > 0 {
+            writeln!(out, "unsent    {} (no connection was free: the server cannot keep up)", self.unsent)?;
+        }
+        let Latency { mean_us, p50_us, p90_us, p99_us, p999_us, max_us } = self.latency;
+        write!(
+            out,
+            "latency   mean {mean_us:.0} µs, p50 {p50_us:.0}, p90 {p90_us:.0}, p99 {p99_us:.0}, p99.9 {p999_us:.0}, \
+             max {max_us:.0}"
+        )
+    }
+}
+
+fn name(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Connect => "connect",
+        Failure::Send => "send",
+        Failure::Lost => "lost",
+        Failure::Malformed => "malformed",
+        Failure::Timeout => "timeout",
+    }
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<_> = items.collect();
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}

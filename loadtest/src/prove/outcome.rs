@@ -1,0 +1,160 @@
+//! What a scenario found: a row for each contender, ratios between them, and limits that hold or do not. As a table for
+//! people, as JSON for programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+/// The result of one scenario.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    pub scenario: String,
+    /// The proved binary.
+    pub binary: String,
+    /// What the figures depend on: cores, kernel, turns, connections, sizes.
+    pub setting: BTreeMap<&'static str, String>,
+    /// The first is Countersign.
+    pub rows: Vec<Row>,
+    /// Countersign's rate divided by each other contender's.
+    pub ratios: BTreeMap<String, f64>,
+    pub limits: Vec<Limit>,
+}
+
+/// Medians over a contender's turns.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    pub contender: String,
+    pub per_second: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    /// Processor time of the server's processes a decision, in microseconds.
+    pub cpu_us: f64,
+    /// Share of its one thread that the load generator used: near 1, it and not the server is what was measured.
+    pub client_busy: f64,
+    /// The most that was resident at the end of a turn, in bytes.
+    pub resident: u64,
+    /// The most that was ever resident, in bytes.
+    pub peak: u64,
+    /// The rate of every turn, in order.
+    pub rates: Vec<f64>,
+}
+
+/// Something that must hold.
+#[derive(Debug, Clone, Serialize)]
+pub struct Limit {
+    pub what: String,
+    pub value: f64,
+    pub bound: Bound,
+    pub holds: bool,
+}
+
+/// Which side of a number is good.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    AtLeast(f64),
+    Below(f64),
+}
+
+impl Limit {
+    /// A value that is no number holds no limit.
+    pub fn new(what: impl Into<String>, value: f64, bound: Bound) -> Self {
+        let holds = match bound {
+            Bound::AtLeast(least) => value >= least,
+            Bound::Below(most) => value < most,
+        };
+        Self { what: what.into(), value, bound, holds }
+    }
+}
+
+impl Outcome {
+    /// Whether every limit holds. Without a limit nothing was proved.
+    pub fn holds(&self) -> bool {
+        !self.limits.is_empty() && self.limits.iter().all(|limit| limit.holds)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "{} ({})", self.scenario, self.binary)?;
+        let setting: Vec<_> = self.setting.iter().map(|(name, value)| format!("{name} {value}")).collect();
+        writeln!(out, "{}\n", setting.join(", "))?;
+        let titles = ["decisions/s", "p50 µs", "p99 µs", "CPU µs", "client", "MiB", "peak MiB", "ratio"];
+        let [rate, p50, p99, cpu, client, resident, peak, ratio] = titles;
+        writeln!(
+            out,
+            "{:<24}{rate:>12}{p50:>9}{p99:>9}{cpu:>9}{client:>8}{resident:>8}{peak:>10}{ratio:>8}",
+            "median of turns"
+        )?;
+        for row in &self.rows {
+            let Row { contender, per_second, p50_us, p99_us, cpu_us, client_busy, resident, peak, .. } = row;
+            let (resident, peak) = (mebibytes(*resident), mebibytes(*peak));
+            let ratio = self.ratios.get(contender).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+            writeln!(
+                out,
+                "{contender:<24}{per_second:>12.0}{p50_us:>9.0}{p99_us:>9.0}{cpu_us:>9.1}{client_busy:>8.2}{resident:>8.1}{peak:>10.1}\
+                 {ratio:>8}"
+            )?;
+        }
+        for Limit { what, value, bound, holds } in &self.limits {
+            let bound = match bound {
+                Bound::AtLeast(least) => format!("at least {least}"),
+                Bound::Below(most) => format!("below {most}"),
+            };
+            write!(out, "\n{} {what}: {value:.2} ({bound})", if *holds { "holds" } else { "FAILS" })?;
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
+pub(super) fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / 1024.0 / 1024.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(limits: Vec<Limit>) -> Outcome {
+        let row = Row {
+            contender: "peer".into(),
+            per_second: 1234.5,
+            p50_us: 1.0,
+            p99_us: 2.0,
+            cpu_us: 3.0,
+            client_busy: 0.5,
+            resident: 5 << 20,
+            peak: 6 << 20,
+            rates: vec![1.0],
+        };
+        let (setting, ratios) = ([("cores", "2".to_owned())].into(), [("peer".to_owned(), 3.5)].into());
+        Outcome { scenario: "cached".into(), binary: "b".into(), setting, rows: vec![row], ratios, limits }
+    }
+
+    #[test]
+    fn limits_hold_on_their_side_only() {
+        let holds = |value, bound| Limit::new("x", value, bound).holds;
+        assert!(holds(3.0, Bound::AtLeast(3.0)) && !holds(2.999, Bound::AtLeast(3.0)));
+        assert!(holds(149.9, Bound::Below(150.0)) && !holds(150.0, Bound::Below(150.0)));
+        assert!(!holds(f64::NAN, Bound::AtLeast(3.0)) && !holds(f64::NAN, Bound::Below(3.0)));
+    }
+
+    #[test]
+    fn one_limit_that_fails_fails_all_and_none_proves_nothing() {
+        let good = Limit::new("good", 1.0, Bound::AtLeast(1.0));
+        let bad = Limit::new("bad", 1.0, Bound::Below(1.0));
+        assert!(outcome(vec![good.clone()]).holds());
+        assert!(!outcome(vec![good, bad]).holds());
+        assert!(!outcome(Vec::new()).holds());
+    }
+
+    #[test]
+    fn people_see_every_figure() {
+        let text = outcome(vec![Limit::new("bad", 1.0, Bound::Below(1.0))]).to_string();
+        for part in ["cores 2", "peer", "1234", "5.0", "6.0", "3.50", "FAILS bad: 1.00 (below 1)"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+}
