@@ -1,0 +1,152 @@
+//! The laboratory: real Kafka, MinIO, OPA, OpenTelemetry collector, Prometheus and nginx for tests, on free ports of
+//! 127.0.0.1, each gone when its value is dropped.
+//!
+//! It is not a deployment: nothing here is tuned or secured. The tests of both crates and `loadtest up` call it.
+//! ```no_run
+//! # use loadtest::laboratory::{Laboratory, SAMPLE_POLICY};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let lab = Laboratory::open()?;
+//! let opa = lab.opa().policy(SAMPLE_POLICY).decision_log().start().await?;
+//! let minio = lab.minio().plugin(&opa.url("minio/allow"), None).start().await?;
+//! let mc = minio.mc()?.user("alice", "alice-secret").await?;
+//! mc.run(&["mb", "root/reports"]).await?;
+//! assert!(opa.decisions().iter().all(|decision| decision["result"] == true));
+//! # Ok(()) }
+//! ```
+//! Every part is installed once, into `$XDG_CACHE_HOME/countersign` or `~/.cache/countersign`, with the versions in
+//! `laboratory/versions.rs`. A part that this machine cannot have is an `Error::Missing`, which `require` turns into a
+//! test that says that it did not run.
+
+pub mod collector;
+pub mod countersign;
+mod error;
+mod go_program;
+pub mod http;
+mod install;
+pub mod kafka;
+mod kafka_client;
+pub mod mc;
+pub mod minio;
+pub mod nginx;
+pub mod opa;
+mod part;
+pub mod port;
+mod process;
+pub mod prometheus;
+mod recipes;
+mod versions;
+
+pub use error::{Error, Result, require};
+pub use part::Part;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The policy that OPA has unless told otherwise: root may everything, alice what is hers, bob nothing.
+pub const SAMPLE_POLICY: &str = include_str!("../../config/opa/policy.rego");
+
+/// Where the parts are kept.
+#[derive(Debug, Clone)]
+pub struct Laboratory {
+    cache: Arc<Path>,
+}
+
+impl Laboratory {
+    /// # Errors
+    /// When there is no home directory or the cache cannot be made.
+    pub fn open() -> Result<Self> {
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+        let missing = || std::io::Error::other("neither XDG_CACHE_HOME nor HOME names a directory");
+        let cache = cache.ok_or_else(missing).map_err(Error::io("opening the laboratory"))?.join("countersign");
+        std::fs::create_dir_all(&cache).map_err(Error::path("making", &cache))?;
+        Ok(Self { cache: cache.into() })
+    }
+
+    pub fn kafka(&self) -> kafka::Setup {
+        kafka::Setup::new(self.clone())
+    }
+
+    pub fn opa(&self) -> opa::Setup {
+        opa::Setup::new(self.clone())
+    }
+
+    pub fn minio(&self) -> minio::Setup {
+        minio::Setup::new(self.clone())
+    }
+
+    pub fn collector(&self) -> collector::Setup {
+        collector::Setup::new(self.clone())
+    }
+
+    pub fn prometheus(&self) -> prometheus::Setup {
+        prometheus::Setup::new(self.clone())
+    }
+
+    pub fn nginx(&self) -> nginx::Setup {
+        nginx::Setup::new(self.clone())
+    }
+
+    /// Countersign from the binary `program`.
+    pub fn countersign(&self, program: &Path) -> countersign::Setup {
+        countersign::Setup::new(program)
+    }
+
+    /// A program from the Go source in `source` (with its `go.mod`), built once for each state of that source.
+    /// # Errors
+    /// When Go is missing or the program does not compile.
+    pub async fn go_program(&self, name: &str, source: &Path) -> Result<PathBuf> {
+        let (name, source) = (name.to_owned(), source.to_owned());
+        self.install(move |cache| recipes::go_program(cache, &name, &source)).await
+    }
+
+    /// A program from the distribution's packages, such as `("wrk", "wrk")`.
+    /// # Errors
+    /// When it is missing and we may not install it.
+    pub async fn debian_program(&self, program: &str, package: &str) -> Result<PathBuf> {
+        let (program, package) = (program.to_owned(), package.to_owned());
+        self.install(move |_| recipes::debian(&program, &package)).await
+    }
+
+    /// Installs every part, one after the other, and says where each is or why it is not. Blocks for minutes the first
+    /// time.
+    pub fn install_all(&self) -> Vec<(&'static str, Result<PathBuf>)> {
+        let cache = &self.cache;
+        vec![
+            ("kafka", recipes::kafka(cache)),
+            ("nginx", recipes::nginx()),
+            ("prometheus", recipes::prometheus()),
+            ("opa", recipes::opa(cache)),
+            ("collector", recipes::collector(cache)),
+            ("mc", recipes::mc(cache)),
+            ("minio", recipes::minio(cache)),
+        ]
+    }
+
+    async fn install(&self, recipe: impl FnOnce(&Path) -> Result<PathBuf> + Send + 'static) -> Result<PathBuf> {
+        let cache = self.cache.clone();
+        let installed = tokio::task::spawn_blocking(move || recipe(&cache)).await;
+        installed.map_err(|why| Error::io("installing")(why.into())).flatten()
+    }
+}
+
+/// A part is started and stopped like every other: `kafka.stop()`, `opa.log()`.
+macro_rules! behaves_as_a_part {
+    ($name:ident) => {
+        impl std::ops::Deref for $name {
+            type Target = $crate::laboratory::Part;
+            fn deref(&self) -> &Self::Target {
+                &self.part
+            }
+        }
+
+        impl std::ops::DerefMut for $name {
+            fn deref_mut(&mut self) -> &mut Self::Target {
+                &mut self.part
+            }
+        }
+    };
+}
+use behaves_as_a_part;
+
+#[cfg(test)]
+mod tests;

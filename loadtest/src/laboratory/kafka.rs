@@ -1,0 +1,146 @@
+//! Kafka: one broker that is its own controller, in one Java process of at most 512 MiB of heap.
+
+use super::error::{Error, Result};
+use super::part::{self, Part, Plan, Ready};
+use super::{Laboratory, install, kafka_client, recipes};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+pub use super::kafka_client::Record;
+pub(super) use super::kafka_client::probe;
+
+/// Any identity will do for a cluster of one.
+const CLUSTER: &str = "bGFib3JhdG9yeS1rYWZrYQ";
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A broker to be started.
+#[derive(Debug)]
+pub struct Setup {
+    lab: Laboratory,
+    properties: Vec<(String, String)>,
+}
+
+/// A broker that runs.
+#[derive(Debug)]
+pub struct Kafka {
+    part: Part,
+    port: u16,
+    java: PathBuf,
+    libs: String,
+}
+
+impl Setup {
+    pub(super) fn new(lab: Laboratory) -> Self {
+        Self { lab, properties: Vec::new() }
+    }
+
+    /// A property of `server.properties`, over the laboratory's own.
+    #[must_use]
+    pub fn property(mut self, name: &str, value: &str) -> Self {
+        self.properties.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Returns when the broker serves metadata, some seconds later. Topics are never created by asking for them.
+    /// # Errors
+    /// When Java or Maven is missing, or the broker does not start.
+    pub async fn start(self) -> Result<Kafka> {
+        let cache = self.lab.install(recipes::kafka).await?;
+        let java = recipes::java()?;
+        let plan = |[port, controller]: [u16; 2]| self.plan(&java, &cache, [port, controller]);
+        let (part, [port, _]) = part::start(plan).await?;
+        Ok(Kafka { part, port, java, libs: libs(&cache) })
+    }
+
+    fn plan(&self, java: &Path, cache: &Path, [port, controller]: [u16; 2]) -> Result<Plan> {
+        let libs = libs(cache);
+        let home = part::home("kafka")?;
+        let properties = home.path().join("server.properties");
+        part::write(&properties, &self.server_properties(&home.path().join("data"), port, controller))?;
+        let logging = format!("-Dlog4j2.configurationFile={}", cache.join("log4j2.properties").display());
+        let file = properties.display().to_string();
+        let format =
+            ["-XX:TieredStopAtLevel=1", "-cp", &libs, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"];
+        install::run("kafka", Command::new(java).args(format).arg(&properties))?;
+        let args = ["-Xms256m", "-Xmx512m", "-Djava.awt.headless=true", &logging, "-cp", &libs, "kafka.Kafka", &file];
+        Ok(Plan {
+            part: "kafka",
+            program: java.to_owned(),
+            args: args.map(str::to_owned).into(),
+            env: Vec::new(),
+            home,
+            ready: Ready::Kafka(format!("127.0.0.1:{port}")),
+            patience: PATIENCE,
+        })
+    }
+
+    fn server_properties(&self, data: &Path, port: u16, controller: u16) -> String {
+        let own = format!(
+            "process.roles=broker,controller\nnode.id=1\n\
+             controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\ninter.broker.listener.name=PLAINTEXT\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\nlog.dirs={}\n\
+             auto.create.topics.enable=false\ngroup.initial.rebalance.delay.ms=0\n\
+             offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\n\
+             transaction.state.log.num.partitions=1\ntransaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\nbroker.heartbeat.interval.ms=500\nbroker.session.timeout.ms=3000\n",
+            data.display()
+        );
+        // Of two lines for one property Java keeps the last.
+        self.properties.iter().fold(own, |all, (name, value)| format!("{all}{name}={value}\n"))
+    }
+}
+
+impl Kafka {
+    /// For `bootstrap.servers`.
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// # Errors
+    /// When the broker refuses, for instance because the topic exists.
+    pub async fn create_topic(&self, name: &str, partitions: u16) -> Result<()> {
+        self.create_topic_with(name, partitions, &[]).await
+    }
+
+    /// A topic with settings of its own, such as `max.message.bytes`.
+    /// # Errors
+    /// As for `create_topic`.
+    pub async fn create_topic_with(&self, name: &str, partitions: u16, settings: &[(&str, &str)]) -> Result<()> {
+        kafka_client::create_topic(&self.bootstrap(), name, partitions, settings).await
+    }
+
+    /// Everything the topic holds now: by partition, then by offset.
+    /// # Errors
+    /// When the topic does not exist or cannot be read to its end in 20 s.
+    pub async fn records(&self, topic: &str) -> Result<Vec<Record>> {
+        kafka_client::records(self.bootstrap(), topic.to_owned()).await
+    }
+
+    /// One of Kafka's own command line tools by its class, such as `org.apache.kafka.tools.TopicCommand`; returns what
+    /// it printed.
+    /// # Errors
+    /// When it ends with another status than 0.
+    pub async fn java_tool(&self, class: &str, args: &[&str]) -> Result<String> {
+        let mut command = tokio::process::Command::new(&self.java);
+        command.args(["-XX:TieredStopAtLevel=1", "-cp", &self.libs, class]).args(args).kill_on_drop(true);
+        let output = command.output().await.map_err(Error::io("running `java`"))?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        match output.status.success() {
+            true => Ok(printed),
+            false => Err(Error::Asked {
+                part: "kafka",
+                why: format!("{class}: {printed}{}", String::from_utf8_lossy(&output.stderr)),
+            }),
+        }
+    }
+}
+
+/// Every class Kafka needs, as Java's class path.
+fn libs(cache: &Path) -> String {
+    format!("{}/*", cache.join("libs").display())
+}
+
+super::behaves_as_a_part!(Kafka);

@@ -1,0 +1,44 @@
+//! The commands of the load generator and the laboratory; each is a function elsewhere.
+//!
+//! Exit codes: 0 fine, 1 found something, 2 could not run, 64 wrong usage.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use loadtest::{load, prove, up};
+
+/// Loads Countersign, starts the real parts around it, and proves what is said about its speed.
+#[derive(Parser)]
+#[command(version, about)]
+enum Command {
+    Run(load::Command),
+    Prove(prove::Command),
+    /// Run Countersign with Kafka, OPA, MinIO, a collector and Prometheus until Ctrl-C
+    Up,
+    /// Install every part of the laboratory into the cache
+    Install,
+}
+
+fn main() -> ExitCode {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(error) => {
+            // Help that cannot be printed has nobody to be printed to.
+            error.print().ok();
+            return if error.use_stderr() { ExitCode::from(64) } else { ExitCode::SUCCESS };
+        }
+    };
+    run(command).unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::from(2)
+    })
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(run) => run.run(),
+        Command::Prove(prove) => prove.run(),
+        Command::Up => loadtest::runtime(2)?.block_on(up::up()).map(|()| ExitCode::SUCCESS),
+        Command::Install => loadtest::runtime(2)?.block_on(up::install()).map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,211 @@
+//! `loadtest up`: everything real around a real Countersign, kept running for a person; and `loadtest install`.
+
+use crate::laboratory::collector::Collector;
+use crate::laboratory::countersign::Countersign;
+use crate::laboratory::kafka::Kafka;
+use crate::laboratory::mc::Mc;
+use crate::laboratory::minio::{Minio, ROOT_PASSWORD, ROOT_USER};
+use crate::laboratory::opa::Opa;
+use crate::laboratory::prometheus::Prometheus;
+use crate::laboratory::{Laboratory, Part};
+use anyhow::{Context as _, bail};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+const TOPIC: &str = "countersign.decisions";
+const CHECKPOINTS: &str = "countersign.checkpoints";
+const BUCKET: &str = "reports";
+/// What MinIO sends to Countersign as its whole `Authorization` header.
+const MINIO_TOKEN: &str = "Bearer laboratory-minio";
+/// What a person sends to the admin listener for anything that changes state.
+const ADMIN_TOKEN: &str = "Bearer laboratory-admin";
+/// A Countersign to use instead of building one.
+const BINARY: &str = "COUNTERSIGN_BIN";
+const WATCH: Duration = Duration::from_secs(1);
+
+/// What runs. Fields are dropped in this order: whoever asks goes before whoever answers.
+struct Stand {
+    mc: Mc,
+    minio: Minio,
+    prometheus: Prometheus,
+    countersign: Countersign,
+    collector: Collector,
+    opa: Opa,
+    kafka: Kafka,
+}
+
+/// Installs every part and says where it is.
+/// # Errors
+/// When a part could not be installed.
+pub async fn install() -> anyhow::Result<()> {
+    let lab = Laboratory::open()?;
+    let parts = tokio::task::spawn_blocking(move || lab.install_all()).await?;
+    for (part, outcome) in &parts {
+        match outcome {
+            Ok(path) => println!("{part:<12} {}", path.display()),
+            Err(why) => println!("{part:<12} not installed: {why}"),
+        }
+    }
+    if parts.iter().any(|(_, outcome)| outcome.is_err()) {
+        bail!("not every part could be installed");
+    }
+    Ok(())
+}
+
+/// Runs the whole set until Ctrl-C or SIGTERM.
+/// # Errors
+/// When a part cannot be started, or ends while the others run.
+pub async fn up() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let interrupted = async {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => (),
+            _ = terminate.recv() => (),
+        }
+    };
+    let run = async {
+        let stand = start().await?;
+        stand.describe();
+        stand.until_a_part_ends().await
+    };
+    tokio::select! {
+        outcome = run => outcome,
+        () = interrupted => {
+            eprintln!("stopping …");
+            Ok(())
+        }
+    }
+}
+
+async fn start() -> anyhow::Result<Stand> {
+    let lab = Laboratory::open()?;
+    let binary = binary().await?;
+    let kafka = started("kafka", lab.kafka().start().await)?;
+    kafka.create_topic(TOPIC, 3).await?;
+    kafka.create_topic(CHECKPOINTS, 1).await?;
+    let opa = started("opa", lab.opa().start().await)?;
+    let collector = started("collector", lab.collector().start().await)?;
+    let countersign = lab
+        .countersign(&binary)
+        .config(&configuration(&kafka, &opa, &collector))
+        .file("minio.token", MINIO_TOKEN)
+        .file("admin.token", ADMIN_TOKEN);
+    let countersign = started("countersign", countersign.start().await)?;
+    countersign.until_recording().await?;
+    let prometheus = started("prometheus", lab.prometheus().scrape(&countersign.admin()).start().await)?;
+    // Last, and only now: a MinIO that finds nobody to ask serves root unasked.
+    let minio = lab.minio().plugin(&countersign.url(), Some(MINIO_TOKEN)).start().await;
+    let minio = started("minio", minio)?;
+    let mc = minio.mc()?.user("alice", "alice-secret").await?.user("bob", "bob-secret").await?;
+    mc.run(&["mb", &format!("root/{BUCKET}")]).await?;
+    Ok(Stand { mc, minio, prometheus, countersign, collector, opa, kafka })
+}
+
+fn started<T>(part: &str, outcome: crate::laboratory::Result<T>) -> anyhow::Result<T> {
+    if outcome.is_ok() {
+        eprintln!("{part} is up");
+    }
+    outcome.with_context(|| format!("starting {part}"))
+}
+
+fn configuration(kafka: &Kafka, opa: &Opa, collector: &Collector) -> String {
+    format!(
+        r#"instance = "laboratory"
+[listen]
+address = "127.0.0.1:{{port}}"
+tokens = [{{ name = "minio", file = "{{dir}}/minio.token" }}]
+drain = "1s"
+[admin]
+address = "127.0.0.1:{{admin_port}}"
+token = {{ file = "{{dir}}/admin.token" }}
+[[authorizer]]
+name = "opa"
+url = "{opa}"
+[audit]
+spool = "{{dir}}/spool"
+[kafka]
+brokers = ["{brokers}"]
+topic = "{TOPIC}"
+checkpoint_topic = "{CHECKPOINTS}"
+[otlp]
+endpoint = "{collector}"
+sample = 1.0
+[log]
+format = "text"
+"#,
+        opa = opa.url("minio/allow"),
+        brokers = kafka.bootstrap(),
+        collector = collector.endpoint(),
+    )
+}
+
+/// The Countersign that `COUNTERSIGN_BIN` names, or one built from this workspace.
+pub(crate) async fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(binary) = std::env::var_os(BINARY) {
+        return std::path::absolute(&binary).with_context(|| format!("{BINARY} is no path"));
+    }
+    eprintln!("building countersign (set {BINARY} to use one that exists) …");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut cargo = tokio::process::Command::new("cargo");
+    cargo.current_dir(workspace).args(["build", "--release", "-p", "countersign", "--bin", "countersign"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]).stderr(std::process::Stdio::inherit());
+    let built = cargo.kill_on_drop(true).output().await.context("running `cargo`")?;
+    if !built.status.success() {
+        bail!("countersign could not be built");
+    }
+    let messages = String::from_utf8_lossy(&built.stdout);
+    let mut messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let executable = messages.find_map(|message| message.get("executable")?.as_str().map(PathBuf::from));
+    executable.context("cargo named no executable")
+}
+
+impl Stand {
+    fn describe(&self) {
+        let rows = [
+            (
+                "MinIO",
+                self.minio.url(),
+                format!("{ROOT_USER} / {ROOT_PASSWORD}; alice / alice-secret; bob / bob-secret"),
+            ),
+            ("Countersign", self.countersign.url(), format!("Authorization: {MINIO_TOKEN}")),
+            ("  admin", format!("http://{}", self.countersign.admin()), format!("Authorization: {ADMIN_TOKEN}")),
+            ("OPA", self.opa.url("minio/allow"), "root everything, alice below home/alice/, bob nothing".to_owned()),
+            ("Kafka", self.kafka.bootstrap(), format!("{TOPIC}, {CHECKPOINTS}")),
+            ("Collector", self.collector.endpoint(), self.collector.log_file().display().to_string()),
+            ("Prometheus", self.prometheus.url(), format!("scrapes {}", self.countersign.admin())),
+        ];
+        println!();
+        for (part, address, remark) in rows {
+            println!("{part:<12} {address:<44} {remark}");
+        }
+        println!("\nspool        {}", self.countersign.spool().display());
+        println!("log          {}", self.countersign.log_file().display());
+        println!("\nTry:\n");
+        let host = self.minio.url().replace("http://", "http://alice:alice-secret@");
+        println!("  MC_HOST_alice={host} {} cp Cargo.toml alice/{BUCKET}/home/alice/", self.mc.program().display());
+        println!("  countersign tail --brokers {} --topic {TOPIC}", self.kafka.bootstrap());
+        println!("  curl http://{}/metrics", self.countersign.admin());
+        println!("\nCtrl-C stops everything.");
+    }
+
+    fn parts(&self) -> [(&str, &Part); 6] {
+        [
+            ("minio", &self.minio),
+            ("prometheus", &self.prometheus),
+            ("countersign", &self.countersign),
+            ("collector", &self.collector),
+            ("opa", &self.opa),
+            ("kafka", &self.kafka),
+        ]
+    }
+
+    async fn until_a_part_ends(&self) -> anyhow::Result<()> {
+        loop {
+            if let Some((name, part)) = self.parts().into_iter().find(|(_, part)| !part.is_running()) {
+                bail!("{name} ended by itself:\n{}", part.log_tail());
+            }
+            tokio::time::sleep(WATCH).await;
+        }
+    }
+}
