@@ -1,0 +1,3 @@
+module countersign/go_oracle
+
+go 1.24

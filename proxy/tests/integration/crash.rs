@@ -1,0 +1,70 @@
+//! `kill -9` under load, again and again: every answer that a client received has its record in Kafka.
+
+use std::collections::{HashMap, HashSet};
+
+use loadtest::laboratory::{Laboratory, require};
+use loadtest::load::{End, Load};
+use loadtest::stub::{Script, Stub};
+use serde_json::Value;
+
+use crate::support::Countersign;
+use crate::support::records::events;
+use crate::support::stand::{TOPIC, published};
+
+const KILLS: usize = 10;
+const ANSWERS_BETWEEN: u64 = 300;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_answer_is_without_its_record_after_ten_kills() {
+    let Some(kafka) = require(Laboratory::open().unwrap().kafka().start().await) else { return };
+    kafka.create_topic(TOPIC, 3).await.unwrap();
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let mut proxy = Countersign::asking(&stub.url()).kafka(&kafka.bootstrap(), TOPIC).start().await;
+
+    let load = Load::new(proxy.url()).connections(16).remember().start().await.unwrap();
+    for _ in 0..KILLS {
+        assert!(load.answered(ANSWERS_BETWEEN).await);
+        proxy.kill().await;
+        proxy.start_again().await;
+    }
+    assert!(load.answered(ANSWERS_BETWEEN).await);
+    let report = load.stop().await.unwrap();
+    assert!(report.failed() > 0, "no question was cut off: the kills hit nothing");
+
+    let records = published(&kafka, &proxy).await;
+    let recorded: HashSet<&str> = records.iter().filter_map(|record| record["id"].as_str()).collect();
+    let answered: Vec<&str> = report
+        .seen
+        .iter()
+        .filter_map(|seen| match &seen.end {
+            End::Answered { decision, .. } => decision.as_deref(),
+            End::Failed(_) => None,
+        })
+        .collect();
+    assert!(answered.len() as u64 >= ANSWERS_BETWEEN * (KILLS as u64 + 1));
+    let missing: Vec<_> = answered.iter().filter(|id| !recorded.contains(*id)).collect();
+    assert!(missing.is_empty(), "{} of {} answers have no record: {missing:?}", missing.len(), answered.len());
+    chains_name_each_other(&records);
+}
+
+/// Each chain's first record names the true head of the one before, and that it did not end in order.
+fn chains_name_each_other(records: &[Value]) {
+    let mut heads: HashMap<&str, &Value> = HashMap::new();
+    for record in records {
+        let chain = record["data"]["chain"]["id"].as_str().unwrap();
+        let head = heads.entry(chain).or_insert(record);
+        if record["data"]["chain"]["seq"].as_u64() > head["data"]["chain"]["seq"].as_u64() {
+            *head = record;
+        }
+    }
+    let opened = events(records, "chain_opened");
+    let previous: Vec<&Value> = opened.iter().map(|o| &o["data"]["previous"]).filter(|p| !p.is_null()).collect();
+    let distinct: HashSet<&str> = previous.iter().map(|p| p["id"].as_str().unwrap()).collect();
+    assert_eq!(distinct.len(), KILLS, "each chain but the last is named by its successor");
+    for previous in previous {
+        let head = heads[previous["id"].as_str().unwrap()];
+        assert_eq!(previous["seq"], head["data"]["chain"]["seq"]);
+        assert_eq!(previous["clean"], false);
+        assert!(!previous["unknown"].is_null(), "a crash leaves answers unknown");
+    }
+}

@@ -1,0 +1,27 @@
+//! One binary for every test that is not beside its code. `support` starts the release binary; the real parts come from
+//! `loadtest::laboratory`.
+
+#![cfg(test)]
+
+mod support;
+
+mod authorizer; // the webhook against misbehaving servers
+mod cache; // hits, lifetimes, and which record they name
+mod canaries; // no secret in any sink
+mod config_files; // every shipped configuration, and its documentation
+mod crash; // kill -9 under load
+mod demo; // the README's first command
+mod fail_closed; // every fault ends as a deny with its reason and its record
+mod framing; // where a question ends: two ends, no end, and what follows it
+mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
+mod minio; // a real MinIO, a real OPA, a real Kafka
+mod observed; // dashboards, traces and exemplars, against a real Prometheus and a real collector
+mod outages; // OPA, Kafka and the disk go away and come back
+mod publisher; // spool to broker, against librdkafka's mock
+mod records; // records against their schema and their chain
+mod spool; // the spool on a real directory: damage, locks, limits
+mod spool_process; // two processes, a full disk, a directory moved away
+mod strace; // write, sync, answer, as the kernel sees them
+mod telemetry; // spans and metrics
+mod tidy; // the house rules
+mod wire; // strict reading, against Go's

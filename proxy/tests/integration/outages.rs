@@ -1,0 +1,50 @@
+//! Kafka goes away under load and comes back: answers go on, and afterwards everything is there, in order.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use loadtest::laboratory::{Laboratory, require};
+use loadtest::load::Load;
+use loadtest::stub::{Script, Stub};
+
+use crate::support::stand::{TOPIC, published};
+use crate::support::{Countersign, eventually};
+
+/// The minute that is promised; longer by this variable.
+fn away() -> Duration {
+    let seconds = std::env::var("COUNTERSIGN_OUTAGE_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(60))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_for_a_minute_costs_nothing() {
+    let Some(mut kafka) = require(Laboratory::open().unwrap().kafka().start().await) else { return };
+    kafka.create_topic(TOPIC, 3).await.unwrap();
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let setup = Countersign::asking(&stub.url()).kafka(&kafka.bootstrap(), TOPIC);
+    let mut proxy = setup.start().await;
+
+    let load = Load::new(proxy.url()).connections(4).rate(200.0).remember().start().await.unwrap();
+    assert!(load.answered(200).await);
+    kafka.kill().await;
+    let (since, before) = (Instant::now(), load.answers());
+    eventually("the backlog grows", async || {
+        (proxy.metric("countersign_spool_undelivered_records ").await > 100.0).then_some(())
+    })
+    .await;
+    while since.elapsed() < away() {
+        assert!(load.answered(100).await, "answers go on while Kafka is away");
+    }
+    let during = load.answers() - before;
+    kafka.start_again().await.unwrap();
+    assert!(load.answered(200).await);
+    let report = load.stop().await.unwrap();
+    assert_eq!(report.failed(), 0, "{report}");
+    assert!(during > 100 * away().as_secs(), "only {during} answers in {:?}", away());
+
+    let records = published(&kafka, &proxy).await;
+    let recorded: HashSet<&str> = records.iter().filter_map(|record| record["id"].as_str()).collect();
+    let missing: Vec<&str> = report.allowed().filter(|id| !recorded.contains(id)).collect();
+    assert!(missing.is_empty(), "{} of {} are missing", missing.len(), report.answers());
+    proxy.stop().await;
+}

@@ -1,0 +1,230 @@
+//! Publisher, Kafka sink and reader against librdkafka's mock broker. The mock does not sort out an idempotent
+//! producer's duplicates, so tests look at first occurrences.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use countersign::audit::publisher::{Ending, Entry, EpochId, Options, Publisher, Source};
+use countersign::kafka::partition::of_chain;
+use countersign::kafka::reader::{Next, Reader, Record, Start};
+use countersign::kafka::sink::{CONTENT_TYPE, KafkaSink, Options as SinkOptions};
+use countersign::kafka::{Connection, mock::MockBroker};
+use countersign::metrics::{Metrics, Names};
+use countersign::trace::Tracer;
+use parking_lot::Mutex;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+const TOPIC: &str = "decisions";
+const CHAIN: &str = "minio-eu1/9c1e";
+const PATIENCE: Duration = Duration::from_secs(60);
+const TIME_US: i64 = 1_795_439_107_123_456;
+
+type Cluster = MockCluster<'static, DefaultProducerContext>;
+
+fn cluster(partitions: i32) -> Cluster {
+    let cluster = MockCluster::new(1).unwrap();
+    cluster.create_topic(TOPIC, partitions, 1).unwrap();
+    cluster
+}
+
+fn connection(bootstrap: String) -> Connection {
+    let fast = [("reconnect.backoff.max.ms", "200"), ("retry.backoff.ms", "20"), ("retry.backoff.max.ms", "100")];
+    let properties = fast.map(|(key, value)| (key.to_owned(), value.to_owned().into())).to_vec();
+    Connection { brokers: vec![bootstrap], properties, client_id: "test".into() }
+}
+
+/// Records 0, 1, 2 … of one chain; what is delivered is durable at once.
+#[derive(Clone)]
+struct Numbers {
+    at: u64,
+    end: u64,
+    delivered: Arc<Mutex<u64>>,
+}
+
+impl Numbers {
+    fn new(end: u64) -> Self {
+        Self { at: 0, end, delivered: Arc::default() }
+    }
+}
+
+fn value(seq: u64) -> Vec<u8> {
+    format!("{{\"seq\":{seq},\"filler\":\"{}\"}}", "x".repeat(500)).into_bytes()
+}
+
+impl Source for Numbers {
+    fn next(&mut self) -> io::Result<Option<Entry>> {
+        if self.at == self.end {
+            return Ok(None);
+        }
+        let seq = self.at;
+        self.at += 1;
+        let (epoch, chain) = (EpochId::new(1, 1), CHAIN.into());
+        Ok(Some(Entry { epoch, chain, seq, time_us: TIME_US, value: value(seq).into(), settled: 0 }))
+    }
+    fn wait(&self, timeout: Duration) -> bool {
+        std::thread::sleep(timeout.min(Duration::from_millis(5)));
+        false
+    }
+    fn delivered(&mut self, _: &EpochId, seq: u64) {
+        let mut delivered = self.delivered.lock();
+        *delivered = (*delivered).max(seq + 1);
+    }
+    fn rewind(&mut self) {
+        self.at = *self.delivered.lock();
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn publish(bootstrap: String, records: u64, change: impl FnOnce(&mut SinkOptions)) -> (Publisher, Numbers) {
+    let source = Numbers::new(records);
+    let mut options = SinkOptions::new(connection(bootstrap), TOPIC);
+    change(&mut options);
+    let sink = KafkaSink::new(options).unwrap();
+    let backoff = (Duration::from_millis(10), Duration::from_millis(100));
+    let options = Options { backoff, ..Options::default() };
+    let metrics = Metrics::new(&Names::default());
+    (Publisher::spawn(source.clone(), sink, options, metrics, Tracer::off()).unwrap(), source)
+}
+
+fn read(bootstrap: String, start: Start) -> Vec<Record> {
+    let mut reader = Reader::open(&connection(bootstrap), TOPIC, start, false).unwrap();
+    let mut records = Vec::new();
+    loop {
+        match reader.next(PATIENCE).unwrap() {
+            Next::Record(record) => records.push(record),
+            Next::Idle => panic!("nothing came after {} records", records.len()),
+            Next::End => return records,
+        }
+    }
+}
+
+/// Every record, first occurrences in order; duplicates are the same bytes.
+fn assert_whole(records: &[Record], count: u64) {
+    let mut seen = HashSet::new();
+    let mut first = Vec::new();
+    for record in records {
+        let json: serde_json::Value = serde_json::from_slice(&record.value).unwrap();
+        let seq = json["seq"].as_u64().unwrap();
+        assert_eq!(record.value, value(seq));
+        if seen.insert(seq) {
+            first.push(seq);
+        }
+    }
+    assert_eq!(first, (0..count).collect::<Vec<_>>());
+}
+
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn records_arrive_with_key_partition_header_and_timestamp() {
+    let broker = MockBroker::start(&[(TOPIC, 7)]).unwrap();
+    let (publisher, _) = publish(broker.bootstrap(), 1000, |_| {});
+    assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+    let records = read(broker.bootstrap(), Start::Beginning);
+    assert_whole(&records, 1000);
+    assert_eq!(records.len(), 1000, "nothing went wrong, so nothing was sent twice");
+    let content_type = ("content-type".to_owned(), CONTENT_TYPE.as_bytes().to_vec());
+    for record in &records {
+        assert_eq!(record.key.as_deref(), Some(CHAIN.as_bytes()));
+        assert_eq!(record.partition, of_chain(CHAIN, 7));
+        assert_eq!(record.timestamp_ms, Some(TIME_US / 1000));
+        assert_eq!(record.headers, std::slice::from_ref(&content_type));
+    }
+    assert_eq!(read(broker.bootstrap(), Start::End), []);
+}
+
+#[test]
+fn errors_that_pass_are_outlived() {
+    let cluster = cluster(1);
+    let errors = [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+    ];
+    cluster.request_errors(RDKafkaApiKey::Produce, &errors);
+    let (publisher, _) = publish(cluster.bootstrap_servers(), 5000, |_| {});
+    assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+    assert_whole(&read(cluster.bootstrap_servers(), Start::Beginning), 5000);
+}
+
+#[test]
+fn errors_that_last_for_librdkafka_do_not_last_for_us() {
+    for error in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+    ] {
+        let cluster = cluster(1);
+        // One at a time, as a broker that checks sequence numbers would see to.
+        cluster.request_errors(RDKafkaApiKey::Produce, &[error; 3]);
+        let (publisher, _) = publish(cluster.bootstrap_servers(), 5000, |options| {
+            let one = ("max.in.flight.requests.per.connection".to_owned(), "1".to_owned().into());
+            options.connection.properties.push(one);
+        });
+        assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained, "{error:?}");
+        assert_whole(&read(cluster.bootstrap_servers(), Start::Beginning), 5000);
+    }
+}
+
+#[test]
+fn a_broker_that_goes_and_comes_back_gets_everything() {
+    let cluster = cluster(1);
+    cluster.broker_down(1).unwrap();
+    let (publisher, source) = publish(cluster.bootstrap_servers(), 20_000, |_| {});
+    cluster.broker_up(1).unwrap();
+    wait_until("the first records", || *source.delivered.lock() > 0);
+    cluster.broker_down(1).unwrap();
+    cluster.broker_up(1).unwrap();
+    assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+    assert_whole(&read(cluster.bootstrap_servers(), Start::Beginning), 20_000);
+}
+
+#[test]
+fn a_broker_that_stays_away_ends_the_shutdown_in_time() {
+    let cluster = cluster(1);
+    cluster.broker_down(1).unwrap();
+    let (publisher, source) = publish(cluster.bootstrap_servers(), 10, |_| {});
+    let started = Instant::now();
+    assert_eq!(publisher.shutdown(Duration::from_millis(300)), Ending::Left);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(*source.delivered.lock(), 0);
+}
+
+#[test]
+fn a_missing_topic_is_waited_for_and_never_created() {
+    let cluster = MockCluster::new(1).unwrap();
+    let (publisher, _) = publish(cluster.bootstrap_servers(), 100, |_| {});
+    let other = connection(cluster.bootstrap_servers());
+    let missing = Reader::open(&other, TOPIC, Start::Beginning, false).unwrap_err();
+    assert_eq!(missing.to_string(), format!("topic `{TOPIC}` does not exist"));
+    cluster.create_topic(TOPIC, 3, 1).unwrap();
+    assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+    assert_whole(&read(cluster.bootstrap_servers(), Start::Beginning), 100);
+}
+
+#[test]
+fn a_small_queue_slows_down_and_loses_nothing() {
+    let cluster = cluster(1);
+    let (publisher, _) = publish(cluster.bootstrap_servers(), 5000, |options| {
+        options.queue_records = 10;
+    });
+    assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+    let records = read(cluster.bootstrap_servers(), Start::Beginning);
+    assert_whole(&records, 5000);
+    assert_eq!(records.len(), 5000);
+}

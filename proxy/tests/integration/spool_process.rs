@@ -1,0 +1,121 @@
+//! The spool as whole processes use it: two on one directory, a disk that is full, a directory that is moved away.
+
+use std::path::Path;
+use std::process::Command;
+
+use loadtest::stub::{Script, Stub};
+use serde_json::Value;
+
+use crate::support::records::{checked, events, in_spool};
+use crate::support::{Countersign, Running, eventually, question};
+
+async fn ask(proxy: &Running, object: &str) -> crate::support::Answer {
+    proxy.ask(&question("alice", "s3:GetObject", "reports", object)).await
+}
+
+fn refused(records: &[Value]) -> u64 {
+    let ended = events(records, "outage_ended");
+    ended.iter().filter_map(|e| e["data"]["refused"]["audit_unavailable"].as_u64()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_one_spool_denies_until_the_first_is_gone() {
+    let home = tempfile::tempdir().unwrap();
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let mut first = Countersign::asking(&stub.url()).on(home.path()).start().await;
+    assert!(ask(&first, "a").await.allowed());
+    let second = Countersign::asking(&stub.url()).on(home.path()).start_unready().await;
+    assert_eq!(second.post(b"", &[]).await.status, 200, "the start-up probe");
+    for n in 0..3 {
+        let answer = ask(&second, &n.to_string()).await;
+        assert_eq!((answer.status, answer.reason(), answer.allowed()), (503, "audit_unavailable", false));
+        assert!(ask(&first, &n.to_string()).await.allowed(), "the first is unharmed");
+    }
+    first.kill().await;
+    second.available().await;
+    let answer = ask(&second, "b").await;
+    assert!(answer.allowed());
+    let records = second.records();
+    assert_eq!(refused(&records), 3);
+    let opened = events(&records, "chain_opened");
+    assert_eq!(opened.len(), 2, "one chain each");
+    assert_eq!(opened[1]["data"]["previous"]["id"], opened[0]["data"]["chain"]["id"]);
+    assert_eq!(second.record_of(&answer)["data"]["decision"], "allow");
+}
+
+/// A file system of its own; gone with the test.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount(size: &str) -> Option<Self> {
+        let home = tempfile::tempdir().unwrap();
+        let options = format!("size={size},mode=0700");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(home.path()).output();
+        if mounted.is_ok_and(|m| m.status.success()) {
+            return Some(Self(home));
+        }
+        assert!(std::env::var_os("CI").is_none(), "a tmpfs cannot be mounted");
+        eprintln!("NOT RUN: a tmpfs cannot be mounted; this needs root");
+        None
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg("-l").arg(self.0.path()).status());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_denies_and_everything_refused_is_counted() {
+    let Some(disk) = Small::mount("80m") else { return };
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    // Before the first answer the disk is nearly full: the first segment fits, the next does not.
+    let filler = disk.path().join("filler");
+    std::fs::write(&filler, vec![0; 70 << 20]).unwrap();
+    let proxy = Countersign::asking(&stub.url()).on(disk.path()).start().await;
+    let big = "x".repeat(700);
+    let (mut allowed, mut denied) = (0, 0);
+    while denied < 10 {
+        let answer = ask(&proxy, &big).await;
+        if answer.allowed() {
+            assert_eq!(denied, 0, "an allow in the outage");
+            allowed += 1;
+            assert!(allowed < 20_000, "the disk is never full");
+        } else {
+            assert_eq!((answer.status, answer.reason()), (503, "audit_unavailable"));
+            // One that was taken before the roll failed has a record.
+            denied += 1;
+        }
+    }
+    std::fs::remove_file(&filler).unwrap();
+    proxy.available().await;
+    assert!(ask(&proxy, "after").await.allowed());
+    eventually("the outage is in the chain", async || {
+        (events(&checked(in_spool(disk.path())), "outage_ended").len() == 1).then_some(())
+    })
+    .await;
+    let records = proxy.records();
+    assert_eq!(refused(&records), 10);
+    assert_eq!(proxy.decisions().len(), allowed + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_moved_away_is_noticed_and_the_new_one_is_locked() {
+    let home = tempfile::tempdir().unwrap();
+    let (spool, away) = (home.path().join("spool"), home.path().join("away"));
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let proxy = Countersign::asking(&stub.url()).on(&spool).start().await;
+    assert!(ask(&proxy, "before").await.allowed());
+    std::fs::rename(&spool, &away).unwrap();
+    eventually("the spool is made again", async || spool.join("epochs").is_dir().then_some(())).await;
+    proxy.available().await;
+    let second = Countersign::asking(&stub.url()).on(&spool).start_unready().await;
+    eventually("the second sees the lock", async || second.log().contains("locked by another").then_some(())).await;
+    assert_eq!(ask(&second, "x").await.status, 503);
+    assert!(ask(&proxy, "after").await.allowed());
+}

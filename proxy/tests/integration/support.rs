@@ -1,0 +1,259 @@
+//! Starts the release binary and talks to it. Reads as a sentence:
+//! `Countersign::asking(&stub.url()).token("t").start().await.ask(&question).await`.
+
+pub mod http;
+pub mod pipeline;
+pub mod records;
+pub mod stand;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use loadtest::laboratory::{Laboratory, countersign};
+use serde_json::Value;
+
+pub use http::Answer;
+
+/// How long anything may take before a test gives up on it. Generous: two cores, shared.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A configuration in the making. Ports are free ones; everything lives in one temporary directory.
+pub struct Countersign {
+    listen: String,
+    authorizers: String,
+    audit: String,
+    rest: String,
+    level: &'static str,
+    spool: String,
+    files: Vec<(String, String)>,
+}
+
+impl Countersign {
+    /// One authorizer named `authz`, no Kafka, cache off, small spool, no drain.
+    pub fn asking(url: &str) -> Self {
+        Self::custom(&format!("[[authorizer]]\nname = \"authz\"\nurl = \"{url}\"\n"))
+    }
+
+    /// `authorizers` is TOML: the authorizers and, if needed, the routes.
+    pub fn custom(authorizers: &str) -> Self {
+        Self {
+            listen: "drain = \"0s\"\n".to_owned(),
+            authorizers: authorizers.to_owned(),
+            audit: "max_size = \"256MiB\"\n".to_owned(),
+            rest: "[cache]\nallow_ttl = \"0s\"\ndeny_ttl = \"0s\"\n".to_owned(),
+            level: "info",
+            spool: "{dir}/spool".to_owned(),
+            files: Vec::new(),
+        }
+    }
+
+    /// Everything in the log that there is to say.
+    pub fn verbose(mut self) -> Self {
+        self.level = "trace";
+        self
+    }
+
+    /// Lines for `[listen]`, instead of no drain.
+    pub fn listen(mut self, toml: &str) -> Self {
+        self.listen = format!("{toml}\n");
+        self
+    }
+
+    /// More lines for the authorizer.
+    pub fn authorizer(mut self, toml: &str) -> Self {
+        self.authorizers.push_str(toml);
+        self.authorizers.push('\n');
+        self
+    }
+
+    /// The lines of `[cache]`.
+    pub fn cache(mut self, toml: &str) -> Self {
+        self.rest = format!("[cache]\n{toml}\n");
+        self
+    }
+
+    /// Appends whole tables: `[kafka]`, `[otlp]`.
+    pub fn with(mut self, toml: &str) -> Self {
+        self.rest.push_str(toml);
+        self.rest.push('\n');
+        self
+    }
+
+    pub fn kafka(self, bootstrap: &str, topic: &str) -> Self {
+        self.with(&format!("[kafka]\nbrokers = [\"{bootstrap}\"]\ntopic = \"{topic}\""))
+    }
+
+    /// The spool in a directory that does not exist yet, and whose parent does not either.
+    pub fn on_missing_volume(mut self) -> Self {
+        self.spool = "{dir}/volume/spool".to_owned();
+        self
+    }
+
+    /// The spool in a directory of the test's own.
+    pub fn on(mut self, spool: &Path) -> Self {
+        self.spool = spool.display().to_string();
+        self
+    }
+
+    /// A token named `minio`, read from a file as an operator would have it.
+    pub fn token(mut self, token: &str) -> Self {
+        self.files.push(("token".to_owned(), format!("{token}\n")));
+        self.listen.push_str("tokens = [{ name = \"minio\", file = \"{dir}/token\" }]\n");
+        self
+    }
+
+    fn config(&self) -> String {
+        let Self { listen, authorizers, audit, rest, level, spool, .. } = self;
+        format!(
+            "instance = \"test\"\n[listen]\naddress = \"127.0.0.1:{{port}}\"\n{listen}\
+             [admin]\naddress = \"127.0.0.1:{{admin_port}}\"\n{authorizers}\
+             [audit]\nspool = \"{spool}\"\n{audit}{rest}[log]\nformat = \"text\"\nlevel = \"{level}\"\n"
+        )
+    }
+
+    /// Starts, and waits until it answers with a usable spool.
+    pub async fn start(self) -> Running {
+        let running = self.start_unready().await;
+        running.available().await;
+        running
+    }
+
+    /// Starts, and waits until it listens.
+    pub async fn start_unready(self) -> Running {
+        let mut setup = Laboratory::open().unwrap().countersign(Path::new(binary())).config(&self.config());
+        for (name, text) in &self.files {
+            setup = setup.file(name, text);
+        }
+        Running { part: setup.start().await.unwrap(), spool: self.spool }
+    }
+}
+
+/// The process under test. Stopped when dropped; its directory is kept when the test failed.
+pub struct Running {
+    part: countersign::Countersign,
+    spool: String,
+}
+
+impl Running {
+    pub fn url(&self) -> String {
+        self.part.url()
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.url().trim_start_matches("http://").trim_end_matches('/').parse().unwrap()
+    }
+
+    pub fn admin(&self) -> std::net::SocketAddr {
+        self.part.admin().parse().unwrap()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.part.pid().expect("a running process")
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.spool.replace("{dir}", &self.part.home().display().to_string()).into()
+    }
+
+    pub fn log(&self) -> String {
+        self.part.log()
+    }
+
+    /// One question on a connection of its own.
+    pub async fn ask(&self, question: &Value) -> Answer {
+        self.post(question.to_string().as_bytes(), &[]).await
+    }
+
+    pub async fn post(&self, body: &[u8], headers: &[(&str, &str)]) -> Answer {
+        http::post(self.address(), "/", headers, body).await
+    }
+
+    /// The text of `/metrics`.
+    pub async fn metrics(&self) -> String {
+        http::get(self.admin(), "/metrics").await.body
+    }
+
+    /// The value of the first series of `/metrics` that begins with `series`; 0 where there is none.
+    pub async fn metric(&self, series: &str) -> f64 {
+        let text = http::try_get(self.admin(), "/metrics").await.map_or_else(String::new, |answer| answer.body);
+        let line = text.lines().find(|line| line.starts_with(series));
+        // An exemplar may follow the value.
+        let value = line.and_then(|line| line.split(" # ").next()?.rsplit(' ').next()?.parse().ok());
+        value.unwrap_or(0.0)
+    }
+
+    /// Every record in the spool, each checked against the closed schema and the chain.
+    pub fn records(&self) -> Vec<Value> {
+        records::checked(records::in_spool(&self.spool()))
+    }
+
+    pub fn decisions(&self) -> Vec<Value> {
+        records::decisions(self.records())
+    }
+
+    /// The record that an answer names.
+    pub fn record_of(&self, answer: &Answer) -> Value {
+        let found = self.decisions().into_iter().find(|record| record["id"] == answer.decision());
+        found.unwrap_or_else(|| panic!("no record {} for {answer:?}", answer.decision()))
+    }
+
+    pub async fn available(&self) {
+        eventually("the spool is available", async || {
+            (self.metric("countersign_audit_available").await == 1.0).then_some(())
+        })
+        .await;
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let pid = self.pid().to_string();
+        assert!(std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    }
+
+    /// Waits for the end of the process.
+    pub async fn ended(&self) {
+        eventually("the process ends", async || (!self.part.is_running()).then_some(())).await;
+    }
+
+    /// `kill -9`, and gone.
+    pub async fn kill(&mut self) {
+        self.part.kill().await;
+    }
+
+    /// SIGTERM, and gone.
+    pub async fn stop(&mut self) {
+        self.part.stop().await;
+    }
+
+    /// The same configuration, spool and ports again.
+    pub async fn start_again(&mut self) {
+        self.part.start_again().await.unwrap();
+        self.available().await;
+    }
+}
+
+/// The binary that users run.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_countersign")
+}
+
+/// Polls until there is something, and fails the test if there is nothing in time.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A question as MinIO would ask it.
+pub fn question(account: &str, action: &str, bucket: &str, object: &str) -> Value {
+    serde_json::json!({ "input": {
+        "account": account, "groups": null, "action": action, "originalAction": "", "bucket": bucket,
+        "conditions": { "SourceIp": ["203.0.113.9"], "UserAgent": ["test"], "username": [account], "userid": [account],
+                        "SecureTransport": ["false"], "authType": ["REST-HEADER"] },
+        "owner": false, "object": object, "claims": {}, "denyOnly": false,
+    }})
+}

@@ -1,0 +1,10 @@
+//! Style and structure as tests: what a reviewer would say every time, said once. Each rule is a function over text,
+//! tried on a sample that breaks it, and then on the repository.
+
+mod events;
+mod files;
+mod generated;
+mod imports;
+mod lengths;
+mod names;
+mod words;

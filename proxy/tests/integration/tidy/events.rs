@@ -1,0 +1,143 @@
+//! `docs/EVENTS.md` against the schema of the records, both ways: every member, event and reason is in it, and nothing
+//! else; and every word that a member may have is at least named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign::audit::schema::{Form, record};
+use countersign::policy::verdict::Reason;
+use serde_json::Value;
+
+use super::files;
+
+type Names = BTreeSet<String>;
+
+fn document() -> String {
+    std::fs::read_to_string(files::root().join("docs/EVENTS.md")).unwrap()
+}
+
+/// The text below a heading, up to the next one.
+fn section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let from = text.split_once(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no heading `{heading}`")).1;
+    from.split("\n## ").next().unwrap()
+}
+
+/// The cells of each row of the section's first table, without its head.
+fn rows(section: &str) -> Vec<Vec<&str>> {
+    let table = section.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    table.skip(2).map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+/// What stands in backticks.
+fn quoted(cell: &str) -> Names {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+fn first_cells(section: &str) -> Names {
+    rows(section).iter().flat_map(|row| quoted(row[0])).collect()
+}
+
+/// Paths of the members that hold a value; `[]` stands for the elements of a list of objects.
+fn members(schema: &Value, all: &Value, path: &str) -> Names {
+    if let Some(name) = schema["$ref"].as_str() {
+        return members(&all["$defs"][name.trim_start_matches("#/$defs/")], all, path);
+    }
+    let several = schema["anyOf"].as_array().or(schema["oneOf"].as_array());
+    if let Some(several) = several.filter(|_| schema["properties"].is_null()) {
+        let some = several.iter().filter(|one| one["type"] != "null");
+        return some.flat_map(|one| members(one, all, path)).collect();
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        return properties.iter().flat_map(|(name, inner)| members(inner, all, &below(name))).collect();
+    }
+    if schema["items"].is_object() {
+        let elements = members(&schema["items"], all, &format!("{path}[]"));
+        if elements.len() > 1 {
+            return elements;
+        }
+    }
+    [path.to_owned()].into()
+}
+
+/// Every word of every closed list.
+fn words(schema: &Value) -> Names {
+    let own = schema["enum"].as_array().into_iter().flatten().chain([&schema["const"]]).filter_map(Value::as_str);
+    let mut found: Names = own.map(str::to_owned).collect();
+    match schema {
+        Value::Array(all) => found.extend(all.iter().flat_map(words)),
+        Value::Object(all) => found.extend(all.values().flat_map(words)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    found
+}
+
+fn difference(what: &str, is: &Names, told: &Names) -> Vec<String> {
+    let untold = is.difference(told).map(|name| format!("{what}: `{name}` is not in docs/EVENTS.md"));
+    let invented = told.difference(is).map(|name| format!("{what}: `{name}` is in docs/EVENTS.md only"));
+    untold.chain(invented).collect()
+}
+
+/// By event, its members without those that all events have.
+fn events(lifecycle: &Value, all: &Value) -> BTreeMap<String, Names> {
+    let of = |event: &Value| {
+        let mut names = members(event, all, "");
+        names.retain(|name| name != "event" && !name.starts_with("chain."));
+        (event["properties"]["event"]["const"].as_str().unwrap().to_owned(), names)
+    };
+    lifecycle["oneOf"].as_array().unwrap().iter().map(of).collect()
+}
+
+#[test]
+fn every_member_is_explained() {
+    let (text, all) = (document(), record(Form::Closed));
+    let data = |variant: usize| &all["anyOf"][variant]["properties"]["data"];
+    let envelope: Names = all["anyOf"][0]["properties"].as_object().unwrap().keys().cloned().collect();
+    let mut amendment = members(data(2), &all, "");
+    amendment.retain(|name| !name.starts_with("chain."));
+    let mut found = difference("envelope", &envelope, &first_cells(section(&text, "The envelope")));
+    found.extend(difference("decision", &members(data(0), &all, ""), &first_cells(section(&text, "A decision"))));
+    found.extend(difference("amendment", &amendment, &first_cells(section(&text, "Amendments"))));
+    let told = rows(section(&text, "Lifecycle events"));
+    let told: BTreeMap<String, Names> = told.iter().map(|row| (row[0].replace('`', ""), quoted(row[1]))).collect();
+    let events = events(data(1), &all);
+    found.extend(difference("event", &events.keys().cloned().collect(), &told.keys().cloned().collect()));
+    for (event, names) in &events {
+        found.extend(told.get(event).map(|told| difference(event, names, told)).unwrap_or_default());
+    }
+    files::fail_on(&found);
+}
+
+#[test]
+fn every_reason_has_its_row_and_its_side() {
+    let text = document();
+    let rows = rows(section(&text, "Reasons"));
+    let told: BTreeMap<String, &str> =
+        rows.iter().flat_map(|row| quoted(row[0]).into_iter().map(|reason| (reason, row[1]))).collect();
+    let is: BTreeMap<String, &str> = Reason::ALL
+        .iter()
+        .map(|reason| (reason.as_str().to_owned(), reason.side().map_or("–", |side| side.as_str())))
+        .collect();
+    assert_eq!(told, is);
+}
+
+#[test]
+fn every_word_is_named() {
+    let named = quoted(&document().replace("```", ""));
+    let unnamed = words(&record(Form::Closed)).into_iter().filter(|word| !named.contains(word));
+    files::fail_on(&unnamed.map(|word| format!("`{word}` is nowhere in docs/EVENTS.md")).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_rule_reads_tables_and_schemas() {
+    let text = "\n## One\ntext `x`\n| a | b |\n|---|---|\n| `m`, `n` | `o` |\n\n| c |\n|---|\n| `p` |\n## Two\n";
+    assert_eq!(first_cells(section(text, "One")), ["m", "n"].map(str::to_owned).into());
+    let all = serde_json::json!({ "$defs": { "D": { "type": "object", "properties": { "e": {}, "f": {} } } } });
+    let schema = serde_json::json!({ "properties": {
+        "a": { "anyOf": [{ "$ref": "#/$defs/D" }, { "type": "null" }] },
+        "b": { "type": "array", "items": { "$ref": "#/$defs/D" } },
+        "c": { "type": "array", "items": { "enum": ["w"] } },
+    }});
+    assert_eq!(members(&schema, &all, ""), ["a.e", "a.f", "b[].e", "b[].f", "c"].map(str::to_owned).into());
+    assert_eq!(words(&schema), ["w".to_owned()].into());
+    assert_eq!(difference("", &["a".to_owned()].into(), &["b".to_owned()].into()).len(), 2);
+}

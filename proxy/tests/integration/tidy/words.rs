@@ -1,0 +1,53 @@
+//! Words that do not belong into the repository: reminders, trackers, somebody's machine, lints switched off.
+
+use super::files;
+
+/// Written in halves, so that this file does not break its own rule.
+const BANNED: [(&str, &str); 7] = [
+    (concat!("TO", "DO"), "do it, or say in the documentation that it is left out"),
+    (concat!("FIX", "ME"), "do it, or say in the documentation that it is left out"),
+    (concat!("/wo", "rk/"), "a path of one machine"),
+    (concat!("/tmp/", "plan"), "a path of one machine"),
+    (concat!("/tmp/", "wt/"), "a path of one machine"),
+    (concat!("issue ", "#"), "say what it was instead of where it was written down"),
+    (concat!("#[allo", "w("), "write `expect` with a reason"),
+];
+
+const INNER_ALLOW: &str = concat!("#![allo", "w(");
+
+/// The only place crates come from.
+const CRATES: &str = "registry+https://github.com/rust-lang/crates.io-index";
+
+fn complaints(path: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for (word, why) in BANNED.into_iter().chain([(INNER_ALLOW, "write `expect` with a reason")]) {
+            if line.contains(word) {
+                found.push(format!("{path}:{}: `{word}`: {why}", number + 1));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn the_rule_sees_banned_words() {
+    let bad = format!("// {}: later\n#![allo{}dead_code)]\nfine\n", BANNED[0].0, "w(");
+    assert_eq!(complaints("sample", &bad).len(), 2);
+    assert!(complaints("sample", "allowed, to do, an issue\n").is_empty());
+}
+
+#[test]
+fn nothing_is_put_off_or_points_to_one_machine() {
+    let endings = [".rs", ".toml", ".md", ".py", ".yaml", ".yml", ".sh", ".json", ".rego", ".conf", "Dockerfile"];
+    let files = files::with_ending(&endings);
+    files::fail_on(&files.iter().flat_map(|file| complaints(&file.path, &file.text)).collect::<Vec<_>>());
+}
+
+#[test]
+fn crates_come_from_the_public_registry() {
+    let [lock] = &files::with_ending(&["Cargo.lock"])[..] else { panic!("one lock file") };
+    let sources = lock.text.lines().filter_map(|line| line.strip_prefix("source = "));
+    let foreign: Vec<String> = sources.filter(|source| source.trim_matches('"') != CRATES).map(str::to_owned).collect();
+    files::fail_on(&foreign);
+}
