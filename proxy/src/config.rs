@@ -16,7 +16,6 @@ mod secret;
 pub mod summary;
 #[cfg(test)]
 mod tests;
-mod url;
 mod values;
 mod written;
 

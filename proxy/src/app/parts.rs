@@ -82,7 +82,7 @@ fn webhook(authorizer: &meant::Authorizer) -> Result<Arc<dyn Authorizer>, PartEr
     });
     let options = webhook::Options {
         name: authorizer.name.as_str().into(),
-        url: authorizer.url.to_string(),
+        url: authorizer.url.clone(),
         token: authorizer.token.clone(),
         tls,
         pool: authorizer.max_in_flight,

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::authorizer::exchange::{self, Broken, Received};
 use crate::authorizer::resolve::Resolver;
 use crate::authorizer::tls::{self, TlsError};
-use crate::authorizer::url::{Url, UrlError};
+use crate::authorizer::url::Url;
 use crate::authorizer::{Attempt, Authorizer, Question};
 use crate::policy::verdict::Reason;
 use crate::wire::answer;
@@ -27,8 +27,7 @@ use crate::wire::answer;
 #[derive(Debug, Clone)]
 pub struct Options {
     pub name: Arc<str>,
-    /// `http://` or `https://`.
-    pub url: String,
+    pub url: Url,
     /// Sent as `Authorization`, as it is.
     pub token: Option<SecretString>,
     /// Not looked at for `http://`.
@@ -39,8 +38,6 @@ pub struct Options {
 
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    #[error(transparent)]
-    Url(#[from] UrlError),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("the token holds characters that a header field cannot carry")]
@@ -68,14 +65,14 @@ static GROUPS: AtomicUsize = AtomicUsize::new(1);
 impl Webhook {
     /// Reads certificate files, connects to nothing.
     pub fn new(options: Options) -> Result<Self, WebhookError> {
-        let url = Url::parse(&options.url)?;
-        let tls = url.https.then(|| tls::Client::load(&options.tls, &url.host)).transpose()?;
+        let url = &options.url;
+        let tls = url.https.then(|| tls::Client::load(&options.tls, &url.host())).transpose()?;
         Ok(Self {
-            head: SecretBox::new(Box::new(fixed_head(&url, options.token.as_ref())?)),
+            head: SecretBox::new(Box::new(fixed_head(url, options.token.as_ref())?)),
             name: options.name,
             tls,
             group: GROUPS.fetch_add(1, Ordering::Relaxed) as u64,
-            resolver: Resolver::new(&url.host, url.port),
+            resolver: Resolver::new(&url.host(), url.port),
             connector: TransportConnector::new(Some(ConnectorOptions::new(options.pool.max(1)))),
             preferred: AtomicUsize::new(0),
         })
@@ -198,7 +195,7 @@ fn fixed_head(url: &Url, token: Option<&SecretString>) -> Result<Vec<u8>, Webhoo
         "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nAccept-Encoding: identity\r\n\
          User-Agent: countersign/{}\r\n",
         url.target,
-        url.authority,
+        url.authority(),
         env!("CARGO_PKG_VERSION"),
     )
     .into_bytes();

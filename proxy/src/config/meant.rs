@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-pub use super::url::Url;
+pub use crate::authorizer::url::Url;
 pub use crate::policy::verdict::Durability;
 
 /// The time of a deadline that is kept for the record: attempts must fit into the rest.
