@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use countersign::authorizer::url::Url;
 use countersign::authorizer::webhook::{Options, Webhook};
 use countersign::authorizer::{Attempt, Authorizer, Question, tls};
 use countersign::policy::verdict::{Decision, Reason};
@@ -23,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 fn options(url: &str) -> Options {
-    Options { name: "opa".into(), url: url.to_owned(), token: None, tls: tls::Options::default(), pool: 8 }
+    Options { name: "opa".into(), url: Url::parse(url).unwrap(), token: None, tls: tls::Options::default(), pool: 8 }
 }
 
 fn webhook(url: &str) -> Webhook {

@@ -47,6 +47,27 @@ async fn no_answer_is_without_its_record_after_ten_kills() {
     chains_name_each_other(&records);
 }
 
+/// The weaker level promises this much, too: what the kernel has taken survives the end of the process.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_written_record_survives_a_kill() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let mut proxy = Countersign::asking(&stub.url()).audit("durability = \"written\"").start().await;
+    let load = Load::new(proxy.url()).connections(16).remember().start().await.unwrap();
+    for _ in 0..3 {
+        assert!(load.answered(ANSWERS_BETWEEN).await);
+        proxy.kill().await;
+        proxy.start_again().await;
+    }
+    let report = load.stop().await.unwrap();
+    let records = proxy.records();
+    let recorded: HashSet<&str> = records.iter().filter_map(|record| record["id"].as_str()).collect();
+    let missing: Vec<&str> = report.allowed().filter(|id| !recorded.contains(id)).collect();
+    assert!(missing.is_empty(), "{} of {} are missing", missing.len(), report.answers());
+    assert!(report.allowed().count() as u64 >= 3 * ANSWERS_BETWEEN);
+    let levels: HashSet<&str> = records.iter().filter_map(|record| record["data"]["durability"].as_str()).collect();
+    assert_eq!(levels, HashSet::from(["written"]));
+}
+
 /// Each chain's first record names the true head of the one before, and that it did not end in order.
 fn chains_name_each_other(records: &[Value]) {
     let mut heads: HashMap<&str, &Value> = HashMap::new();

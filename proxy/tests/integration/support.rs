@@ -66,6 +66,13 @@ impl Countersign {
         self
     }
 
+    /// More lines for `[audit]`.
+    pub fn audit(mut self, toml: &str) -> Self {
+        self.audit.push_str(toml);
+        self.audit.push('\n');
+        self
+    }
+
     /// The lines of `[cache]`.
     pub fn cache(mut self, toml: &str) -> Self {
         self.rest = format!("[cache]\n{toml}\n");
