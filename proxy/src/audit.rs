@@ -21,4 +21,5 @@ pub mod schema;
 pub mod segment;
 pub mod shared;
 pub mod spool;
+pub mod waiting;
 pub mod writer;

@@ -170,9 +170,9 @@ impl Backlog {
         let Some(chain) = self.shared.progress.lock().chain.clone() else { return };
         let mut late = Vec::new();
         let mut held = self.shared.acknowledged.lock();
-        while held.front().is_some_and(|w| w.seq <= seq) {
+        while held.front().is_some_and(|w| w.seq() <= seq) {
             if let Some(waiting) = held.pop_front() {
-                waiting.wake(&chain, now, &self.shared, &mut late);
+                waiting.wake(&chain, now, &self.shared.metrics, &mut late);
             }
         }
         drop(held);

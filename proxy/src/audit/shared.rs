@@ -16,7 +16,7 @@ use crate::audit::files::{Clock, Files, Handle, Lock};
 use crate::audit::inventory::Inventory;
 use crate::audit::lifecycle::{Event, Refusals};
 
-use crate::audit::writer::{Late, Waiting};
+use crate::audit::waiting::{Late, Waiting};
 use crate::metrics::Metrics;
 use crate::policy::verdict::{Durability, Reason};
 

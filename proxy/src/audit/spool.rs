@@ -25,30 +25,7 @@ use crate::policy::verdict::{Durability, Reason};
 
 pub use crate::audit::disk::StartError;
 pub use crate::audit::shared::{Options, Trouble};
-
-/// Proof that a record is durable at the level that was asked for. Only the spool makes one, after the fact; an allow
-/// cannot be written without it. Hold it until the answer has left: after a crash, answers whose receipts were held are
-/// named as unknown.
-#[derive(Debug)]
-pub struct Receipt {
-    chain: Arc<str>,
-    seq: u64,
-    _unsettled: Arc<()>,
-}
-
-impl Receipt {
-    pub(in crate::audit) fn new(chain: Arc<str>, seq: u64, unsettled: Arc<()>) -> Self {
-        Self { chain, seq, _unsettled: unsettled }
-    }
-
-    pub fn chain(&self) -> &Arc<str> {
-        &self.chain
-    }
-
-    pub fn seq(&self) -> u64 {
-        self.seq
-    }
-}
+pub use crate::audit::waiting::Receipt;
 
 /// The spool as a status page shows it.
 #[derive(Debug, Clone)]

@@ -13,9 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-use uuid::Uuid;
-
 use crate::audit::chain::{Chain, GENESIS};
 use crate::audit::envelope::Draft;
 use crate::audit::epoch::EpochId;
@@ -23,7 +20,7 @@ use crate::audit::files::Handle;
 use crate::audit::lifecycle::{Event, Previous};
 use crate::audit::segment::{self, FRAME, HEADER, Meta};
 use crate::audit::shared::Shared;
-use crate::audit::spool::Receipt;
+use crate::audit::waiting::{Late, Waiter, Waiting};
 use crate::policy::verdict::Durability;
 use crate::policy::verdict::Reason;
 
@@ -53,37 +50,6 @@ pub struct Append {
     pub level: Durability,
     pub waiter: Waiter,
     pub since: Instant,
-}
-
-pub type Waiter = oneshot::Sender<Result<Receipt, Reason>>;
-
-/// A record in the chain whose waiter has not been told.
-pub struct Waiting {
-    pub seq: u64,
-    id: Uuid,
-    level: Durability,
-    waiter: Waiter,
-    since: Instant,
-    /// Held until the answer has left; see [`Writer::begin_batch`].
-    unsettled: Arc<()>,
-}
-
-impl Waiting {
-    /// The record is durable. One whose waiter gave up before is handed to `late`, to be amended.
-    pub fn wake(self, chain: &Arc<str>, now: Instant, shared: &Shared, late: &mut Vec<Late>) {
-        shared.metrics.audit_appended(now.saturating_duration_since(self.since));
-        let receipt = Receipt::new(chain.clone(), self.seq, self.unsettled.clone());
-        if self.waiter.send(Ok(receipt)).is_err() {
-            late.push(Late { id: self.id, _unsettled: self.unsettled });
-        }
-    }
-}
-
-/// A record whose answer was another one. Not settled before its amendment is in the chain: after a crash in between,
-/// the next process names it.
-pub struct Late {
-    id: Uuid,
-    _unsettled: Arc<()>,
 }
 
 /// The segment that is written.
@@ -239,7 +205,7 @@ impl Writer {
         let placed = if self.outage.is_none() { self.place(&append.draft, false) } else { None };
         let Some(seq) = placed else { return self.refuse(append.waiter) };
         let Append { draft, level, waiter, since } = append;
-        self.waiting.push(Waiting { seq, id: draft.id, level, waiter, since, unsettled: self.unsettled.clone() });
+        self.waiting.push(Waiting::new((seq, draft.id), level, (waiter, since), self.unsettled.clone()));
     }
 
     /// Refuses what has no place in the chain. Counted as what its waiter was told or, if it gave up, what it told.
@@ -277,7 +243,7 @@ impl Writer {
     }
 
     fn sync_wanted(&self, now: Instant) -> bool {
-        self.waiting.iter().any(|w| w.level != Durability::Written)
+        self.waiting.iter().any(|w| w.level() != Durability::Written)
             || self.sync_due.is_some_and(|d| d <= now)
             || self.buffer.len() > MAX_UNSYNCED
     }
@@ -337,8 +303,8 @@ impl Writer {
 
     /// Moves the waiters that need Kafka, before the publisher can see their records.
     fn hold_for_kafka(&mut self) {
-        if self.waiting.iter().any(|w| w.level == Durability::Acknowledged) {
-            let held = self.waiting.extract_if(.., |w| w.level == Durability::Acknowledged);
+        if self.waiting.iter().any(|w| w.level() == Durability::Acknowledged) {
+            let held = self.waiting.extract_if(.., |w| w.level() == Durability::Acknowledged);
             self.shared.acknowledged.lock().extend(held);
         }
     }
@@ -360,8 +326,8 @@ impl Writer {
 
     fn wake(&mut self, reached: impl Fn(Durability) -> bool) {
         let now = self.shared.clock.now();
-        for waiting in self.waiting.extract_if(.., |w| reached(w.level)) {
-            waiting.wake(self.chain.id(), now, &self.shared, &mut self.late);
+        for waiting in self.waiting.extract_if(.., |w| reached(w.level())) {
+            waiting.wake(self.chain.id(), now, &self.shared.metrics, &mut self.late);
         }
     }
 

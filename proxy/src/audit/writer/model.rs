@@ -21,7 +21,7 @@ use crate::audit::files::Clock;
 use crate::audit::keeper::Keeper;
 use crate::audit::scan::{Scan, Scanned};
 use crate::audit::shared::{Options, Shared};
-use crate::audit::spool::Receipt;
+use crate::audit::waiting::Receipt;
 use crate::metrics::{Metrics, Names};
 use crate::policy::verdict::Durability;
 use crate::policy::verdict::Reason;

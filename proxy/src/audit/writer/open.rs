@@ -17,7 +17,7 @@ use crate::audit::segment::{self, HEADER, Header};
 use crate::audit::shared::Spare;
 use crate::policy::verdict::Reason;
 
-use super::{Active, Late, Outage, Writer};
+use super::{Active, Outage, Writer};
 
 pub const FIRST_BACKOFF: Duration = Duration::from_millis(20);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
@@ -224,8 +224,7 @@ impl Writer {
         self.retry_at = self.shared.clock.now() + self.backoff;
         // Their records stay in the chain, and are amended once they are durable.
         for waiting in self.waiting.drain(..) {
-            drop(waiting.waiter.send(Err(Reason::AuditUnavailable)));
-            self.late.push(Late { id: waiting.id, _unsettled: waiting.unsettled });
+            self.late.push(waiting.refuse(Reason::AuditUnavailable));
         }
         if self.segment.is_some() {
             let recorded = self.place_outage_started();

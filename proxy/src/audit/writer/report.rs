@@ -69,7 +69,7 @@ impl Writer {
     fn place_amendments(&mut self) {
         self.late.append(&mut self.shared.late.lock());
         for late in std::mem::take(&mut self.late) {
-            let (time, of) = (self.shared.clock.wall(), Of::Record(late.id.to_string()));
+            let (time, of) = (self.shared.clock.wall(), Of::Record(late.id().to_string()));
             let draft = journal::amendment(&self.shared.source, time, of, AmendedAnswer::Deny);
             if !self.place_own(draft) {
                 self.late.push(late);

@@ -1,0 +1,62 @@
+//! What a reliability test found, kept as one small file a claim, so that `docs/RELIABILITY.md` holds figures that a run
+//! wrote and nobody typed. Called by tests; rendered by `loadtest figures`. Not for timed claims: those are `prove`.
+
+use std::path::PathBuf;
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+
+/// One claim of one run.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Claim {
+    /// Names the row of the document: lower case, one word.
+    pub name: String,
+    /// What anybody types to see it again.
+    pub command: String,
+    /// Of the randomness, if there is any.
+    pub seed: Option<u64>,
+    /// What was counted, in the order of telling: ("cuts", 50).
+    pub figures: Vec<(String, u64)>,
+    /// What was broken on purpose, and that the test saw it.
+    pub controls: Vec<String>,
+}
+
+impl Claim {
+    pub fn new(name: &str, command: &str) -> Self {
+        let (figures, controls) = (Vec::new(), Vec::new());
+        Self { name: name.to_owned(), command: command.to_owned(), seed: None, figures, controls }
+    }
+
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    #[must_use]
+    pub fn figure(mut self, what: &str, count: impl TryInto<u64>) -> Self {
+        self.figures.push((what.to_owned(), count.try_into().unwrap_or(u64::MAX)));
+        self
+    }
+
+    /// To be called only where this run has seen the control fail.
+    #[must_use]
+    pub fn control(mut self, what: &str) -> Self {
+        self.controls.push(what.to_owned());
+        self
+    }
+
+    /// Into `target/figures`, over what an earlier run left.
+    pub fn write(&self) -> io::Result<()> {
+        let directory = directory();
+        fs::create_dir_all(&directory)?;
+        let text = serde_json::to_string_pretty(self)?;
+        fs::write(directory.join(format!("{}.json", self.name)), text)
+    }
+}
+
+/// Where claims are kept: beside what is built, so that `cargo clean` takes them along.
+pub fn directory() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    target.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"))).join("figures")
+}
