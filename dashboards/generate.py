@@ -231,6 +231,10 @@ AUDIT = [
           "room.",
           [target(value("countersign_spool_filesystem_available_bytes", by="instance"), "{{instance}}")],
           unit="bytes", width=6),
+    panel("Last checkpoint", "How long ago the chain's head was last signed. Above a minute, records are not becoming "
+          "durable: look at *Audit available*.",
+          [target(f"time() - max by (instance) (countersign_checkpoint_last_timestamp_seconds{{{ME}}} > 0)", "{{instance}}")],
+          unit="s", width=12, thresholds=steps((None, "green"), (60, "orange"), (300, "red"))),
     panel("Records not in Kafka", "Undelivered records. Steady is fine; rising means that Kafka is away or too slow.",
           [target(value("countersign_spool_undelivered_records", by="instance"), "{{instance}}")], width=12),
     panel("Age of the oldest", "How far the stream is behind.",

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod keygen;
 pub mod readers;
 
 pub mod schema;
@@ -47,6 +48,8 @@ pub enum Command {
     Check(check::Args),
     /// Show records as they come, from Kafka or a spool.
     Tail(tail::TailArgs),
+    /// Make a key that signs checkpoints, and its public half.
+    Keygen(keygen::Args),
     /// Print a JSON Schema.
     Schema(schema::Args),
 }
@@ -65,6 +68,7 @@ impl Command {
                     Ok(Exit::Usage)
                 }
             },
+            Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),
         }
     }

@@ -233,6 +233,11 @@ impl Metrics {
         set(&self.plain.spool_available, filesystem_available);
     }
 
+    /// `time`: since 1970.
+    pub fn checkpointed(&self, time: Duration) {
+        self.plain.checkpoint_last.set(time.as_secs_f64());
+    }
+
     pub fn spool_undelivered(&self, records: u64, bytes: u64, oldest_age: Duration) {
         set(&self.plain.undelivered_records, records);
         set(&self.plain.undelivered_bytes, bytes);

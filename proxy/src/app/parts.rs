@@ -162,6 +162,8 @@ pub fn spool(config: &Config, generation: &str, metrics: &Arc<Metrics>) -> Resul
         durability: audit.durability,
         max_size: audit.max_size,
         retain_delivered: audit.retain_delivered,
+        checkpoint_every: audit.checkpoint_every,
+        signing_key: audit.signing_key.clone(),
         deliver: config.kafka.is_some(),
         ..spool::Options::new(&audit.spool)
     };

@@ -31,6 +31,7 @@ pub enum Kind {
     Decision,
     Amendment,
     Lifecycle,
+    Checkpoint,
 }
 
 impl Kind {
@@ -39,6 +40,7 @@ impl Kind {
             Self::Decision => "io.countersign.decision.v1",
             Self::Amendment => "io.countersign.amendment.v1",
             Self::Lifecycle => "io.countersign.lifecycle.v1",
+            Self::Checkpoint => "io.countersign.checkpoint.v1",
         }
     }
 }

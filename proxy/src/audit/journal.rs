@@ -1,4 +1,4 @@
-//! The one way to write a lifecycle record or an amendment: turns an event into a draft. Called by `writer`, which puts
+//! The one way to write a lifecycle record, an amendment or a checkpoint: turns an event into a draft. Called by `writer`, which puts
 //! the drafts into the chain; others hand their events to `Spool::record`.
 
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use crate::audit::envelope::{Draft, DraftError, Kind, Source};
-use crate::audit::lifecycle::{AmendedAnswer, Amendment, Event, Of};
+use crate::audit::lifecycle::{AmendedAnswer, Amendment, CheckpointData, Event, Of};
 
 /// The draft of a lifecycle record; `None`, with a line in the log, if it cannot be built.
 pub fn lifecycle(source: &Source, time: SystemTime, event: &Event) -> Option<Draft> {
@@ -15,6 +15,10 @@ pub fn lifecycle(source: &Source, time: SystemTime, event: &Event) -> Option<Dra
 
 pub fn amendment(source: &Source, time: SystemTime, of: Of, answer: AmendedAnswer) -> Option<Draft> {
     built(Draft::new(source, Kind::Amendment, Uuid::now_v7(), time, None, &Amendment { of, answer }))
+}
+
+pub fn checkpoint(source: &Source, time: SystemTime, data: &CheckpointData) -> Option<Draft> {
+    built(Draft::new(source, Kind::Checkpoint, Uuid::now_v7(), time, None, data))
 }
 
 fn built(draft: Result<Draft, DraftError>) -> Option<Draft> {

@@ -48,6 +48,14 @@ pub enum Event {
         first_seq: u64,
         last_seq: u64,
     },
+    /// From here on another key signs the checkpoints.
+    KeyRotated {
+        /// Public halves, as `<name>+<id>+<key>`.
+        old: String,
+        new: String,
+        /// The same as a signed note: by both keys, or by the new one alone if the old one was not at hand.
+        note: String,
+    },
     /// Questions refused for their token since the last such record.
     UnauthorizedAttempts {
         count: u64,
@@ -92,6 +100,15 @@ pub struct Refusals {
     pub audit_unavailable: u64,
     pub audit_timeout: u64,
     pub overload: u64,
+}
+
+/// `data` of `io.countersign.checkpoint.v1`, before the chain member.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct CheckpointData {
+    /// C2SP signed note of a tree head: the chain's id, the number of records before this one, their RFC 6962 root.
+    pub note: String,
+    /// Lower-case hex SHA-256 of the last record before this one; 64 zeros if there is none.
+    pub head: String,
 }
 
 /// `data` of `io.countersign.amendment.v1`, before the chain member.

@@ -5,7 +5,7 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use crate::audit::envelope::Kind;
-use crate::audit::lifecycle::{Amendment, Event};
+use crate::audit::lifecycle::{Amendment, CheckpointData, Event};
 use crate::audit::record::DecisionData;
 
 /// Whether unknown members and enum values are errors.
@@ -22,6 +22,7 @@ pub fn record(form: Form) -> Value {
         variant::<DecisionData>(&mut generator, Kind::Decision),
         variant::<Event>(&mut generator, Kind::Lifecycle),
         variant::<Amendment>(&mut generator, Kind::Amendment),
+        variant::<CheckpointData>(&mut generator, Kind::Checkpoint),
     ];
     let mut definitions = Value::Object(generator.take_definitions(true));
     definitions.as_object_mut().map(|all| all.insert("Chain".to_owned(), chain()));

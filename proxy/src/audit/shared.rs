@@ -14,6 +14,7 @@ use crate::audit::envelope::Source;
 use crate::audit::epoch::{Damage, EpochId};
 use crate::audit::files::{Clock, Files, Handle, Lock};
 use crate::audit::inventory::Inventory;
+use crate::audit::keys::SigningKey;
 use crate::audit::lifecycle::{Event, Refusals};
 
 use crate::audit::waiting::{Late, Waiting};
@@ -38,6 +39,10 @@ pub struct Options {
     pub segment_size: u64,
     /// Records that may wait for the writer.
     pub queue: usize,
+    /// A checkpoint at least this often.
+    pub checkpoint_every: Duration,
+    /// Signs checkpoints; without it a key is made in the spool.
+    pub signing_key: Option<SigningKey>,
     /// There is a publisher. Without one the oldest segments give way when the spool is full.
     pub deliver: bool,
 }
@@ -51,6 +56,8 @@ impl Options {
             retain_delivered: Duration::from_secs(3600),
             segment_size: 64 << 20,
             queue: 8192,
+            checkpoint_every: Duration::from_secs(10),
+            signing_key: None,
             deliver: true,
         }
     }

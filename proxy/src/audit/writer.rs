@@ -2,6 +2,7 @@
 //! everyone. A state machine over `Files` and `Clock`: `turn` is one step, `run` only feeds it. Opening, rolling and what
 //! follows a failure are in `writer::open`; what the writer says about itself is in `writer::report`.
 
+mod checkpoint;
 mod open;
 mod report;
 
@@ -103,6 +104,7 @@ pub struct Writer {
     patience: Duration,
     overload: Option<Overload>,
     late: Vec<Late>,
+    checkpoints: checkpoint::Checkpoints,
     ticked: Option<Instant>,
     attempts_reported: Option<Instant>,
     finished: bool,
@@ -137,6 +139,7 @@ impl Writer {
             patience: open::PATIENCE,
             overload: None,
             late: Vec::new(),
+            checkpoints: checkpoint::Checkpoints::new(now),
             ticked: None,
             attempts_reported: None,
             finished: false,
@@ -182,6 +185,7 @@ impl Writer {
         }
         if self.outage.is_none() {
             self.report(now);
+            self.checkpoint_if_due(now);
         }
         self.flush(self.sync_wanted(now));
         self.end_batch();
@@ -231,6 +235,7 @@ impl Writer {
         let start = segment::begin(&mut self.buffer);
         let seq = self.chain.finish(&draft.head, &mut self.buffer);
         segment::seal(&mut self.buffer, start, salt, Meta { seq, time_us: draft.time_us, settled: self.settled });
+        self.checkpoints.note(&self.chain.prev(), draft.time_us);
         self.payload_bytes += (self.buffer.len() - start - FRAME) as u64;
         self.batch_records += 1;
         Some(seq)
@@ -355,6 +360,7 @@ impl Writer {
         }
         if self.outage.is_none() {
             self.report_last();
+            self.place_checkpoint(now);
             self.begin_batch();
             self.place_event(&Event::ChainClosed {});
             self.flush(true);

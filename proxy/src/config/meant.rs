@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
+use crate::audit::keys::SigningKey;
 pub use crate::authorizer::url::Url;
 pub use crate::policy::verdict::Durability;
 
@@ -244,8 +245,8 @@ pub struct Audit {
     pub max_size: u64,
     pub retain_delivered: Duration,
     pub checkpoint_every: Duration,
-    #[serde(serialize_with = "optional_fingerprint")]
-    pub signing_key: Option<SecretString>,
+    #[serde(serialize_with = "public_half")]
+    pub signing_key: Option<SigningKey>,
     pub privacy: Privacy,
 }
 
@@ -338,6 +339,10 @@ pub enum LogLevel {
 /// Stands for a secret in the generation: changes when it changes and does not show it.
 fn fingerprint<S: Serializer>(secret: &SecretString, to: S) -> Result<S::Ok, S::Error> {
     hex::encode(Sha256::digest(secret.expose_secret())).serialize(to)
+}
+
+fn public_half<S: Serializer>(key: &Option<SigningKey>, to: S) -> Result<S::Ok, S::Error> {
+    key.as_ref().map(|key| key.signer.public().text()).serialize(to)
 }
 
 fn optional_fingerprint<S: Serializer>(secret: &Option<SecretString>, to: S) -> Result<S::Ok, S::Error> {

@@ -31,7 +31,6 @@ const MISSING: &[(&str, Asks)] = &[
     ("route.shadow", Asks::NotEmpty),
     ("cache.recheck", Asks::AboveZero),
     ("audit.durability", Asks::With("acknowledged")),
-    ("audit.signing_key", Asks::Always),
     ("audit.privacy.account", Asks::Beyond("plain")),
     ("audit.privacy.object", Asks::Beyond("plain")),
     ("audit.privacy.reported_ip", Asks::Beyond("plain")),

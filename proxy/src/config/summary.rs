@@ -33,6 +33,7 @@ pub fn summary(config: &Config) -> Vec<String> {
     lines.push(spool(config));
     lines.push(published(config));
     lines.push(traced(config));
+    lines.push(signed(config));
     lines.push(privacy(config));
     lines.push(format!("generation: {}", config.generation()));
     lines
@@ -132,6 +133,18 @@ fn traced(config: &Config) -> String {
     match &config.otlp {
         Some(otlp) => format!("traces: {}, {} of plain allows", otlp.endpoint, otlp.sample),
         None => "traces: none".to_owned(),
+    }
+}
+
+fn signed(config: &Config) -> String {
+    let audit = &config.audit;
+    let every = humantime::format_duration(audit.checkpoint_every);
+    match &audit.signing_key {
+        Some(key) => format!("checkpoints: every {every}, signed by {}", key.signer.public().text()),
+        None => format!(
+            "checkpoints: every {every}, signed by a key in the spool directory, which whoever can write records there can use; \
+             `audit.signing_key` keeps it elsewhere"
+        ),
     }
 }
 

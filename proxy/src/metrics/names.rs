@@ -73,6 +73,7 @@ pub const METRICS: &[Metric] = &[
     gauge("countersign_spool_limit_bytes", "Largest size the spool may have", &[]),
     counter("countersign_spool_appended_bytes_total", "Bytes written to the spool", &[]),
     gauge("countersign_spool_filesystem_available_bytes", "What the spool's file system has left", &[]),
+    gauge("countersign_checkpoint_last_timestamp_seconds", "When the chain's head was last stated, 0 if it never was", &[]),
     gauge("countersign_spool_undelivered_records", "Records that Kafka has not acknowledged", &[]),
     gauge("countersign_spool_undelivered_bytes", "Size of the records that Kafka has not acknowledged", &[]),
     gauge("countersign_spool_oldest_undelivered_age_seconds", "Age of the oldest record that Kafka has not acknowledged", &[]),

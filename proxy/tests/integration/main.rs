@@ -8,6 +8,7 @@ mod support;
 mod authorizer; // the webhook against misbehaving servers
 mod cache; // hits, lifetimes, and which record they name
 mod canaries; // no secret in any sink
+mod checkpoints; // signed statements about the chain, and the keys that sign
 mod config_files; // every shipped configuration, and its documentation
 mod crash; // kill -9 under load
 mod demo; // the README's first command

@@ -135,7 +135,8 @@ async fn chain_is_whole_across_processes() {
         before = Some((link.id, link.seq, hex::encode(chain::hash(&entry.value))));
         count += 1;
     }
-    assert_eq!((heads.len(), count), (3, 21));
+    // Each: opened, five decisions, a checkpoint, closed.
+    assert_eq!((heads.len(), count), (3, 24));
     for (previous, head) in heads {
         let expected = head.map_or(
             Value::Null,
@@ -179,7 +180,7 @@ async fn a_flipped_byte_costs_one_record_and_is_recorded() {
         damaged[at] ^= 0xff;
         std::fs::write(&path, &damaged).unwrap();
         let (old, previous) = recovered(home.path());
-        assert_eq!(old, [0, 1, 3, 4, 5], "byte {at}");
+        assert_eq!(old, [0, 1, 3, 4, 5, 6], "byte {at}");
         assert_eq!(previous["clean"], true);
     }
     let mut damaged = bytes.clone();
@@ -285,7 +286,7 @@ async fn a_cursor_survives_and_nothing_is_read_twice() {
     spool.close(Duration::from_secs(10));
     spool.unlock();
     let (old, _) = recovered(home.path());
-    assert_eq!(old, [2, 3]);
+    assert_eq!(old, [2, 3, 4], "the second, a checkpoint, and the end");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,11 +60,13 @@ impl Writer {
             drop(progress);
             self.epoch = Some(id);
         }
+        self.load_key()?;
         self.make_directories()?;
         if self.segment.is_none() {
             self.reopen()?;
         }
         self.place_opening();
+        self.place_rotation();
         self.opened = true;
         Ok(())
     }

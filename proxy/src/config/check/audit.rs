@@ -2,7 +2,10 @@
 
 use std::path::{Component, PathBuf};
 
+use secrecy::ExposeSecret as _;
+
 use super::{name, no_duplicates, shown};
+use crate::audit::keys::SigningKey;
 use crate::config::meant::{Audit, Durability, Privacy, PrivacyKey, Treatment};
 use crate::config::not_yet;
 use crate::config::secret::{self, Use};
@@ -15,12 +18,7 @@ pub fn audit(table: &Table<'_>, has_kafka: bool) -> Option<Audit> {
     let probes = table.word("probes");
     let max_size = table.get::<u64>("max_size");
     let (retain_delivered, checkpoint_every) = (table.get("retain_delivered"), table.get("checkpoint_every"));
-    let signing_key = table.has("signing_key").then(|| secret::read(&table.table("signing_key"), Use::Text)).flatten();
-    if signing_key.is_none() && !not_yet::is_missing("audit.signing_key") {
-        let message = "without `audit.signing_key` the key that signs checkpoints is made in the spool directory, where \
-                       whoever can write records can use it";
-        table.page.warn(&table.span, message);
-    }
+    let signing_key = signing_key(table);
     let privacy = privacy(&table.table("privacy"));
     if !has_kafka {
         without_kafka(table, durability, max_size);
@@ -35,6 +33,14 @@ pub fn audit(table: &Table<'_>, has_kafka: bool) -> Option<Audit> {
         signing_key,
         privacy: privacy?,
     })
+}
+
+fn signing_key(table: &Table<'_>) -> Option<SigningKey> {
+    let text = table.has("signing_key").then(|| secret::read(&table.table("signing_key"), Use::Text)).flatten()?;
+    let parsed = SigningKey::parse(text.expose_secret());
+    parsed
+        .map_err(|e| table.error("signing_key", format!("`audit.signing_key`: {e}; `countersign keygen` makes one")))
+        .ok()
 }
 
 fn spool(table: &Table<'_>) -> Option<PathBuf> {

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use countersign::audit::note::{self, Checkpoint};
 use countersign::audit::scan::{Scan, Scanned};
 use countersign::audit::schema::{Form, record};
+use countersign::audit::tree::Tree;
 use serde_json::Value;
 
 static SCHEMA: LazyLock<jsonschema::Validator> =
@@ -55,7 +57,7 @@ pub fn checked(records: Vec<Raw>) -> Vec<Value> {
 }
 
 fn check_chain(id: &str, chain: &[&Raw]) {
-    let mut seen: Vec<&Raw> = Vec::new();
+    let (mut seen, mut tree): (Vec<&Raw>, _) = (Vec::new(), Tree::new());
     for raw in chain {
         let link = &raw.value["data"]["chain"];
         let seq = usize::try_from(link["seq"].as_u64().unwrap()).unwrap();
@@ -67,11 +69,23 @@ fn check_chain(id: &str, chain: &[&Raw]) {
         let expected =
             seen.last().map_or("0".repeat(64), |before| countersign::policy::limited::sha256_hex(&before.bytes));
         assert_eq!(link["prev"], expected, "{id}#{seq} does not continue its chain");
+        if raw.value["type"] == "io.countersign.checkpoint.v1" {
+            check_point(id, seq, &tree, &raw.value["data"], &expected);
+        }
+        tree.push(&countersign::audit::chain::hash(&raw.bytes));
         seen.push(raw);
     }
     if let Some(first) = seen.first() {
         assert_eq!(first.value["data"]["event"], "chain_opened", "{id} begins with {:#}", first.value);
     }
+}
+
+/// A checkpoint states the records before it. Who signed it is looked at in `checkpoints`.
+fn check_point(id: &str, seq: usize, tree: &Tree, data: &Value, head: &str) {
+    let body = note::body(data["note"].as_str().unwrap()).expect("a signed note");
+    let point = Checkpoint { origin: id.to_owned(), size: seq as u64, root: tree.root() };
+    assert_eq!(body, point.body(), "{id}#{seq} states another tree");
+    assert_eq!(data["head"], head, "{id}#{seq} states another head");
 }
 
 pub fn decisions(records: Vec<Value>) -> Vec<Value> {

@@ -150,7 +150,7 @@ impl Files for Simulated {
         if world.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        if !world.names.contains_key(parent_of(path)) {
+        if !parent_of(path).is_empty() && !world.names.contains_key(parent_of(path)) {
             return Err(missing());
         }
         world.inodes.push(Inode::default());
