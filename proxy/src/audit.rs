@@ -24,5 +24,6 @@ pub mod segment;
 pub mod shared;
 pub mod spool;
 pub mod tree;
+pub mod verify;
 pub mod waiting;
 pub mod writer;

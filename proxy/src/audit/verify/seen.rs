@@ -1,0 +1,140 @@
+//! One record as `verify` sees it: its place in the chain, its hash, and what it says about other records. Pure; many can
+//! be read at once.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::audit::chain;
+
+/// What of a record matters here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub chain: String,
+    pub seq: u64,
+    pub prev: [u8; 32],
+    /// SHA-256 of the value; for a stub, that of the record it stands for.
+    pub hash: [u8; 32],
+    /// As written: RFC 3339 in UTC with a fixed number of digits sorts by itself.
+    pub time: String,
+    pub bytes: u64,
+    pub says: Says,
+}
+
+/// What a record says about the chain or about others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Says {
+    /// Nothing that matters here.
+    Something,
+    /// The record itself was too large for the topic.
+    Stub,
+    Opened(Option<Previous>),
+    Closed,
+    /// Records `first` to `last` of a chain are not there.
+    Missing {
+        chain: String,
+        first: u64,
+        last: u64,
+    },
+    Rotated {
+        old: String,
+        new: String,
+        note: String,
+    },
+    Checkpoint {
+        note: String,
+        head: String,
+    },
+}
+
+/// The end of the chain before, as its successor found it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Previous {
+    pub id: String,
+    pub seq: u64,
+    pub hash: String,
+    pub clean: bool,
+}
+
+#[derive(Deserialize)]
+struct Record<'r> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'r, str>,
+    #[serde(borrow)]
+    time: Cow<'r, str>,
+    #[serde(borrow)]
+    data: Data<'r>,
+}
+
+#[derive(Deserialize)]
+struct Data<'r> {
+    #[serde(borrow)]
+    chain: Link<'r>,
+    #[serde(borrow)]
+    event: Option<Cow<'r, str>>,
+    previous: Option<Previous>,
+    of_chain: Option<String>,
+    first_seq: Option<u64>,
+    last_seq: Option<u64>,
+    old: Option<String>,
+    new: Option<String>,
+    note: Option<String>,
+    head: Option<String>,
+    sha256: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Link<'r> {
+    #[serde(borrow)]
+    id: Cow<'r, str>,
+    seq: u64,
+    #[serde(borrow)]
+    prev: Cow<'r, str>,
+}
+
+impl Seen {
+    /// Errors, in words: these bytes are no record.
+    pub fn read(value: &[u8]) -> Result<Self, String> {
+        let record: Record<'_> = serde_json::from_slice(value).map_err(|e| e.to_string())?;
+        let prev = digest(&record.data.chain.prev).ok_or("`data.chain.prev` is no SHA-256")?;
+        let (chain, seq) = (record.data.chain.id.clone().into_owned(), record.data.chain.seq);
+        let time = record.time.clone().into_owned();
+        let mut hash = chain::hash(value);
+        let says = match &*record.kind {
+            "io.countersign.checkpoint.v1" => Says::Checkpoint {
+                note: record.data.note.ok_or("a checkpoint without `note`")?,
+                head: record.data.head.ok_or("a checkpoint without `head`")?,
+            },
+            "io.countersign.stub.v1" => {
+                let whole = record.data.sha256.as_deref().and_then(digest);
+                hash = whole.ok_or("a stub without `sha256`")?;
+                Says::Stub
+            }
+            "io.countersign.lifecycle.v1" => lifecycle(record.data)?,
+            _ => Says::Something,
+        };
+        Ok(Self { chain, seq, prev, hash, time, bytes: value.len() as u64, says })
+    }
+}
+
+fn lifecycle(data: Data<'_>) -> Result<Says, String> {
+    Ok(match data.event.as_deref() {
+        Some("chain_opened") => Says::Opened(data.previous),
+        Some("chain_closed") => Says::Closed,
+        Some("damage_found" | "segments_dropped") => match (data.of_chain, data.first_seq, data.last_seq) {
+            (Some(chain), Some(first), Some(last)) if first <= last => Says::Missing { chain, first, last },
+            _ => Says::Something,
+        },
+        Some("key_rotated") => match (data.old, data.new, data.note) {
+            (Some(old), Some(new), Some(note)) => Says::Rotated { old, new, note },
+            _ => return Err("`key_rotated` without its keys".to_owned()),
+        },
+        _ => Says::Something,
+    })
+}
+
+fn digest(text: &str) -> Option<[u8; 32]> {
+    let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+    let mut bytes = [0; 32];
+    (lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
+}
