@@ -216,6 +216,10 @@ impl Running {
         assert!(std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
     }
 
+    pub fn is_running(&self) -> bool {
+        self.part.is_running()
+    }
+
     /// Waits for the end of the process.
     pub async fn ended(&self) {
         eventually("the process ends", async || (!self.part.is_running()).then_some(())).await;
