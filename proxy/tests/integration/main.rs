@@ -10,6 +10,7 @@ mod cache; // hits, lifetimes, and which record they name
 mod canaries; // no secret in any sink
 mod config_files; // every shipped configuration, and its documentation
 mod crash; // kill -9 under load
+mod damage; // a spool damaged at random, thousands of times
 mod demo; // the README's first command
 mod fail_closed; // every fault ends as a deny with its reason and its record
 mod framing; // where a question ends: two ends, no end, and what follows it
@@ -17,6 +18,7 @@ mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
 mod minio; // a real MinIO, a real OPA, a real Kafka
 mod observed; // dashboards, traces and exemplars, against a real Prometheus and a real collector
 mod outages; // OPA, Kafka and the disk go away and come back
+mod power; // power cuts, on an ext4 of their own
 mod publisher; // spool to broker, against librdkafka's mock
 mod records; // records against their schema and their chain
 mod spool; // the spool on a real directory: damage, locks, limits

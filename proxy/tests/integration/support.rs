@@ -73,6 +73,12 @@ impl Countersign {
         self
     }
 
+    /// Another size of the spool. Its segments are an eighth of it.
+    pub fn max_size(mut self, size: &str) -> Self {
+        self.audit = self.audit.replace("256MiB", size);
+        self
+    }
+
     /// The lines of `[cache]`.
     pub fn cache(mut self, toml: &str) -> Self {
         self.rest = format!("[cache]\n{toml}\n");

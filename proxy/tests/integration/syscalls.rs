@@ -67,7 +67,10 @@ async fn every_file_system_call_may_fail_or_be_the_last() {
         assert!(calls.len() > 80, "only {} calls are seen: {calls:?}", calls.len());
         always += sure.len();
         queue.extend(
-            calls.into_iter().enumerate().flat_map(|(at, call)| faults(at).into_iter().map(move |f| (scenario, call.clone(), f))),
+            calls
+                .into_iter()
+                .enumerate()
+                .flat_map(|(at, call)| faults(at).into_iter().map(move |f| (scenario, call.clone(), f))),
         );
     }
     drop(stand);
@@ -88,7 +91,10 @@ async fn every_file_system_call_may_fail_or_be_the_last() {
     }
     assert!(done.failures.is_empty(), "{} of {positions}:\n{}", done.failures.len(), done.failures.join("\n"));
     let injected: usize = done.injected.values().sum();
-    eprintln!("{injected} of {positions} positions were hit; {always} calls come in every run; absent: {:?}", done.absent);
+    eprintln!(
+        "{injected} of {positions} positions were hit; {always} calls come in every run; absent: {:?}",
+        done.absent
+    );
     assert_eq!(injected + done.absent.len(), positions);
     // What depends on timing (a tick of the keeper, how the publisher's reads fall) may not come again.
     assert!(done.absent.len() * 50 <= positions, "positions without a fault: {:?}", done.absent);
@@ -100,7 +106,11 @@ async fn every_file_system_call_may_fail_or_be_the_last() {
     for (fault, count) in done.injected {
         claim = claim.figure(fault, count);
     }
-    claim.figure("acknowledged missing", 0_u64).control("a run whose record is taken out of spool and Kafka is found out").write().unwrap();
+    claim
+        .figure("acknowledged missing", 0_u64)
+        .control("a run whose record is taken out of spool and Kafka is found out")
+        .write()
+        .unwrap();
 }
 
 async fn work(queue: Arc<Mutex<Vec<Position>>>, pairs: bool) -> Done {

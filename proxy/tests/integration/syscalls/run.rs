@@ -87,7 +87,7 @@ impl Stand {
     /// Two segments and a torn record, undelivered; in `left/spool`.
     async fn leave(&self) -> Vec<String> {
         let spool = self.left.0.path().join("spool");
-        let setup = Countersign::asking(&self.stub.url()).audit("max_size = \"2MiB\"").on(&spool);
+        let setup = Countersign::asking(&self.stub.url()).max_size("2MiB").on(&spool);
         let mut proxy = setup.start().await;
         let allowed = ask(&proxy, 80).await;
         proxy.kill().await;
@@ -97,7 +97,7 @@ impl Stand {
     fn setup(&self, spool: &Path) -> Countersign {
         let fast = "[kafka.properties]\n\"linger.ms\" = 1\n\"retry.backoff.ms\" = 20";
         Countersign::asking(&self.stub.url())
-            .audit("max_size = \"2MiB\"")
+            .max_size("2MiB")
             .on(spool)
             .kafka(&self.broker.bootstrap(), TOPIC)
             .with(fast)
@@ -136,7 +136,8 @@ impl Stand {
     pub async fn disturbed(&self, scenario: Scenario, call: &Call, fault: Fault, second: Option<&Call>) -> Outcome {
         let home = tempfile::tempdir().unwrap();
         let (mut proxy, volume) = self.begin(scenario, home.path()).await;
-        let faults: Vec<_> = std::iter::once((call, fault)).chain(second.map(|call| (call, Fault::Error("EIO")))).collect();
+        let faults: Vec<_> =
+            std::iter::once((call, fault)).chain(second.map(|call| (call, Fault::Error("EIO")))).collect();
         let mut strace = Strace::attach(home.path(), proxy.pid(), call.thread, &faults);
         proxy.signal("CONT");
         let mut verdict = Ok(());
