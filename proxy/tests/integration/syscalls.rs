@@ -18,7 +18,7 @@ use attached::{Call, Fault, usable};
 use run::{Scenario, Stand};
 
 /// Runs at the same time: they mostly wait.
-const WORKERS: usize = 4;
+const WORKERS: usize = 16;
 /// A call that depends on timing may not come in a run; then it is waited for in another.
 const TRIES: usize = 4;
 const COMMAND: &str = "cargo test -p countersign --test integration syscalls";
