@@ -75,6 +75,7 @@ async fn every_file_system_call_may_fail_or_be_the_last() {
     }
     drop(stand);
     let positions = queue.len();
+    eprintln!("{positions} positions");
     let queue = Arc::new(Mutex::new(queue));
     // Threads, since a mock broker stays on the one that made it.
     let work = |queue| move || loadtest::runtime(1).unwrap().block_on(work(queue, pairs));

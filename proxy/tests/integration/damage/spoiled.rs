@@ -32,6 +32,8 @@ struct Segment {
     headers: [bool; 2],
     /// Under a name that is not its own: in order or named, but not both for sure.
     moved: bool,
+    /// A second one with the same records, far behind: nobody promises to look there.
+    copied: bool,
 }
 
 /// What became of a record.
@@ -86,7 +88,7 @@ impl<'a> Spoiled<'a> {
         let (mut whole, mut moved) = (HashMap::new(), false);
         for segment in &self.segments {
             moved |= segment.moved;
-            let readable = segment.headers.contains(&true);
+            let readable = segment.headers.contains(&true) && !segment.copied;
             for frame in &segment.frames {
                 *whole.entry((segment.chain.as_str(), frame.seq)).or_insert(false) |= readable && frame.whole;
             }
@@ -133,7 +135,7 @@ impl<'a> Spoiled<'a> {
     }
 
     fn duplicate(&mut self, at: usize) -> String {
-        let mut copy = self.segments[at].clone();
+        let mut copy = Segment { copied: true, ..self.segments[at].clone() };
         let name = countersign::audit::epoch::segment_name(copy.first_seq, 1000 + at as u64);
         copy.path = format!("{}/{name}", copy.path.rsplit_once('/').unwrap().0);
         let said = format!("copied {} to {name}", self.segments[at].path);
@@ -239,5 +241,6 @@ fn segment((path, bytes): &(String, Arc<Vec<u8>>)) -> Segment {
         frames,
         headers: [true; 2],
         moved: false,
+        copied: false,
     }
 }

@@ -166,7 +166,8 @@ impl Stand {
     /// Starts without a fault and asks what is left.
     async fn again(&self, proxy: &mut Running, allowed: &mut Vec<String>, volume: &Path) -> Result<(), String> {
         let since = Instant::now();
-        proxy.start_again().await;
+        // Its ports may be somebody else's by now.
+        *proxy = self.setup(&volume.join("spool")).start().await;
         if since.elapsed() > Duration::from_secs(5) {
             return Err(format!("restart takes {:?}", since.elapsed()));
         }
