@@ -225,3 +225,31 @@ async fn the_binary_begins_on_a_damaged_spool() {
     }
     eprintln!("{ON_DISK} damaged spools; the slowest start took {slowest:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_of_a_later_version_is_refused_and_left_as_it_is() {
+    let files = template().await;
+    for (path, mut bytes) in files.all() {
+        if path.ends_with(".seg") {
+            // The version of both copies of the header.
+            for at in [8, 2048 + 8] {
+                Arc::make_mut(&mut bytes)[at] += 1;
+            }
+            files.put(&path, bytes);
+        }
+    }
+    let (before, files) = (files.all(), Arc::new(files));
+    let parts = (files.clone() as _, Arc::new(SystemClock) as _);
+    let options = Options { retain_delivered: Duration::ZERO, ..Options::new("/nowhere") };
+    let (spool, _backlog) =
+        Spool::start_with(options, Source::new("i"), parts, Metrics::new(&Names::default())).unwrap();
+    let since = Instant::now();
+    while !spool.status().trouble.is_some_and(|trouble| trouble.detail.contains("later version")) {
+        assert!(since.elapsed() < LIMIT, "{:?}", spool.status().trouble);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!spool.is_available());
+    spool.close(LIMIT);
+    spool.unlock();
+    assert_eq!(files.all(), before);
+}
