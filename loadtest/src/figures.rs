@@ -1,10 +1,14 @@
 //! What a reliability test found, kept as one small file a claim, so that `docs/RELIABILITY.md` holds figures that a run
 //! wrote and nobody typed. Called by tests; rendered by `loadtest figures`. Not for timed claims: those are `prove`.
 
+mod document;
+
 use std::path::PathBuf;
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
+
+pub use document::{Command, rendered, rows};
 
 /// One claim of one run.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -19,12 +23,26 @@ pub struct Claim {
     pub figures: Vec<(String, u64)>,
     /// What was broken on purpose, and that the test saw it.
     pub controls: Vec<String>,
+    /// When, where and of what; filled in by [`Claim::write`].
+    #[serde(default)]
+    pub run: Run,
+}
+
+/// What the figures of a run depend on.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Run {
+    /// Day, in UTC.
+    pub date: String,
+    /// Of the working copy, with `+` where it was changed.
+    pub commit: String,
+    /// Processor, cores, kernel, file system of temporary files.
+    pub machine: String,
 }
 
 impl Claim {
     pub fn new(name: &str, command: &str) -> Self {
         let (figures, controls) = (Vec::new(), Vec::new());
-        Self { name: name.to_owned(), command: command.to_owned(), seed: None, figures, controls }
+        Self { name: name.to_owned(), command: command.to_owned(), seed: None, figures, controls, run: Run::default() }
     }
 
     #[must_use]
@@ -50,7 +68,8 @@ impl Claim {
     pub fn write(&self) -> io::Result<()> {
         let directory = directory();
         fs::create_dir_all(&directory)?;
-        let text = serde_json::to_string_pretty(self)?;
+        let claim = Self { run: document::this_run(), ..self.clone() };
+        let text = serde_json::to_string_pretty(&claim)?;
         fs::write(directory.join(format!("{}.json", self.name)), text)
     }
 }

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use loadtest::{load, prove, up};
+use loadtest::{figures, load, prove, up};
 
 /// Loads Countersign, starts the real parts around it, and proves what is said about its speed.
 #[derive(Parser)]
@@ -13,6 +13,7 @@ use loadtest::{load, prove, up};
 enum Command {
     Run(load::Command),
     Prove(prove::Command),
+    Figures(figures::Command),
     /// Run Countersign with Kafka, OPA, MinIO, a collector and Prometheus until Ctrl-C
     Up,
     /// Install every part of the laboratory into the cache
@@ -38,6 +39,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(run) => run.run(),
         Command::Prove(prove) => prove.run(),
+        Command::Figures(figures) => figures.run(),
         Command::Up => loadtest::runtime(2)?.block_on(up::up()).map(|()| ExitCode::SUCCESS),
         Command::Install => loadtest::runtime(2)?.block_on(up::install()).map(|()| ExitCode::SUCCESS),
     }

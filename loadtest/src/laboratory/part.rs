@@ -88,8 +88,15 @@ pub(super) async fn start<const N: usize>(plan: impl Fn([u16; N]) -> Result<Plan
     loop {
         tries += 1;
         let mut ports = [0; N];
-        for port in &mut ports {
-            *port = port::free()?;
+        for at in 0..N {
+            // Under many starts the same one may come again.
+            let mut free = port::free()?;
+            while ports.contains(&free) {
+                free = port::free()?;
+            }
+            if let Some(port) = ports.get_mut(at) {
+                *port = free;
+            }
         }
         let mut part = Part { plan: plan(ports)?, process: None };
         match part.start_again().await {

@@ -257,7 +257,7 @@ impl EpochReader {
             self.list().or_else(|error| if self.salvage { Ok(()) } else { Err(error) })?;
         }
         while let Some(name) = self.ahead.pop_front() {
-            if self.skippable() {
+            if self.skippable(&name) {
                 continue;
             }
             let path = format!("{}/{name}", self.epoch.directory());
@@ -279,10 +279,12 @@ impl EpochReader {
     }
 
     /// All that the segment just taken could hold is behind us: the one after it begins before `next_seq`. One that
-    /// begins just there may be the second attempt at what this one holds too, and the worse of the two.
-    fn skippable(&self) -> bool {
-        let following = self.ahead.front().and_then(|n| parse_segment_name(n)).map(|(first, _)| first);
-        following.zip(self.next_seq).is_some_and(|(first, next)| first < next)
+    /// begins just there may be the second attempt at what this one holds too, and the worse of the two. One that begins
+    /// before the segment itself is out of place, somebody's copy, and says nothing.
+    fn skippable(&self, name: &str) -> bool {
+        let first = |name: &str| parse_segment_name(name).map(|(first, _)| first);
+        let following = self.ahead.front().and_then(|following| first(following));
+        following.zip(self.next_seq).is_some_and(|(following, next)| following < next && Some(following) >= first(name))
     }
 }
 

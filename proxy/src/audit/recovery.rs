@@ -7,9 +7,10 @@ use std::sync::Arc;
 use crate::audit::chain;
 use crate::audit::cursor::Cursor;
 use crate::audit::epoch::{self, Damage, EpochId, EpochReader, Extent, Read};
-use crate::audit::files::Files;
+use crate::audit::files::{Files, Handle};
 use crate::audit::inventory::{EpochInfo, SegmentInfo};
 use crate::audit::lifecycle::{Previous, SeqRange};
+use crate::audit::segment;
 
 pub struct Found {
     /// Oldest first.
@@ -29,7 +30,7 @@ struct Tail {
     unreadable: bool,
 }
 
-/// `Err` if the directories cannot be listed and, unless `lenient`, if a segment cannot be read.
+/// `Err` if the directories cannot be listed, if a later version wrote them and, unless `lenient`, if a segment cannot be read.
 pub fn recover(files: &Arc<dyn Files>, lenient: bool) -> io::Result<Found> {
     let mut found = Found { epochs: Vec::new(), previous: None, damages: Vec::new() };
     let names = match files.list("epochs") {
@@ -80,10 +81,24 @@ fn settle(files: &Arc<dyn Files>, id: &EpochId) {
     }
 }
 
+/// Such a spool is left as it is: its records would pass for none, and be removed.
+fn later_version(file: &Handle) -> Option<u32> {
+    let mut head = vec![0; segment::HEADER];
+    let read = file.read_at(&mut head, 0).ok()?;
+    segment::later_version(head.get(..read)?)
+}
+
 fn list_segments(files: &Arc<dyn Files>, id: &EpochId) -> io::Result<Vec<SegmentInfo>> {
     let mut segments = Vec::new();
     for name in epoch::list_segments(files.as_ref(), id)? {
-        let size = files.open(&format!("{}/{name}", id.directory())).and_then(|f| f.size());
+        let opened = files.open(&format!("{}/{name}", id.directory()));
+        if let Some(version) = opened.as_ref().ok().and_then(later_version) {
+            let id = id.as_str();
+            let why =
+                format!("segment `{id}/{name}` has format {version}, of a later version of countersign; use that one");
+            return Err(io::Error::other(why));
+        }
+        let size = opened.and_then(|f| f.size());
         let bytes = size.unwrap_or_else(|error| {
             tracing::error!(epoch = id.as_str(), segment = name, %error, "cannot open segment");
             0

@@ -77,6 +77,14 @@ impl Header {
     }
 }
 
+/// The version of a file that a later version of this program wrote: from the first [`HEADER`] bytes, both copies must say
+/// so, as one alone may be damage.
+pub fn later_version(bytes: &[u8]) -> Option<u32> {
+    let claimed = |copy: &[u8]| if copy.get(..8)? == MAGIC { u32_at(copy, 8) } else { None };
+    let first = claimed(bytes)?;
+    (first > VERSION && claimed(bytes.get(COPY..)?) == Some(first)).then_some(first)
+}
+
 /// What a frame says beside its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {

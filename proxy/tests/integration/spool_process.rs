@@ -104,6 +104,30 @@ async fn a_full_disk_denies_and_everything_refused_is_counted() {
     assert_eq!(proxy.decisions().len(), allowed + 1);
 }
 
+/// A roll needs an inode.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_without_inodes_denies_and_comes_back() {
+    let Some(disk) = Small::mount("80m,nr_inodes=64") else { return };
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let proxy = Countersign::asking(&stub.url()).max_size("2MiB").on(disk.path()).start().await;
+    assert!(ask(&proxy, "before").await.allowed());
+    let fillers = disk.path().join("fillers");
+    std::fs::create_dir(&fillers).unwrap();
+    let made = (0..64).take_while(|n| std::fs::write(fillers.join(n.to_string()), "").is_ok()).count();
+    assert!(made < 64, "inodes do not run out");
+    let big = "x".repeat(700);
+    let mut allowed = 1;
+    while ask(&proxy, &big).await.allowed() {
+        allowed += 1;
+        assert!(allowed < 2_000, "a roll works without an inode");
+    }
+    std::fs::remove_dir_all(&fillers).unwrap();
+    proxy.available().await;
+    assert!(ask(&proxy, "after").await.allowed());
+    let written = proxy.decisions().len();
+    assert!(written > allowed, "{written} records of {} allows", allowed + 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_moved_away_is_noticed_and_the_new_one_is_locked() {
     let home = tempfile::tempdir().unwrap();

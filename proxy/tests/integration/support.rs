@@ -73,6 +73,12 @@ impl Countersign {
         self
     }
 
+    /// Another size of the spool. Its segments are an eighth of it.
+    pub fn max_size(mut self, size: &str) -> Self {
+        self.audit = self.audit.replace("256MiB", size);
+        self
+    }
+
     /// The lines of `[cache]`.
     pub fn cache(mut self, toml: &str) -> Self {
         self.rest = format!("[cache]\n{toml}\n");
@@ -214,6 +220,10 @@ impl Running {
     pub fn signal(&self, signal: &str) {
         let pid = self.pid().to_string();
         assert!(std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.part.is_running()
     }
 
     /// Waits for the end of the process.

@@ -2,6 +2,7 @@
 //! tried on a sample that breaks it, and then on the repository.
 
 mod events;
+mod figures;
 mod files;
 mod generated;
 mod imports;

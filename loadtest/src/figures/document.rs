@@ -1,0 +1,144 @@
+//! `loadtest figures`: puts what tests found into the table of `docs/RELIABILITY.md`. A claim without new figures keeps
+//! the row it has. Also says what a run's figures depend on. It runs no test.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::{fs, io};
+
+use anyhow::Context;
+
+use super::{Claim, Run, directory};
+
+const BEGIN: &str = "<!-- figures: written by `loadtest figures` -->";
+const END: &str = "<!-- end -->";
+const HEAD: &str =
+    "| claim | found | seed | broken on purpose, and seen | command | run |\n|---|---|---|---|---|---|\n";
+
+/// Write what the tests found into docs/RELIABILITY.md
+#[derive(Debug, clap::Args)]
+pub struct Command {
+    /// The document with the table
+    #[arg(long, default_value = "docs/RELIABILITY.md")]
+    document: PathBuf,
+}
+
+impl Command {
+    /// # Errors
+    /// When the document or the figures cannot be read or written, or the document has no table.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let path = &self.document;
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let claims = found().context("cannot read the figures")?;
+        let written =
+            rendered(&text, &claims).with_context(|| format!("`{}` has no table of figures", path.display()))?;
+        fs::write(path, written).with_context(|| format!("cannot write `{}`", path.display()))?;
+        println!("{} claims with figures", claims.len());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Every claim that tests have left.
+fn found() -> anyhow::Result<Vec<Claim>> {
+    let listed = match fs::read_dir(directory()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed?,
+    };
+    let mut claims = Vec::new();
+    for entry in listed {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "json") {
+            let text = fs::read_to_string(&path)?;
+            claims.push(serde_json::from_str(&text).with_context(|| format!("`{}`", path.display()))?);
+        }
+    }
+    Ok(claims)
+}
+
+/// The document with these claims in its table, beside those it had. `None`: it has no table.
+pub fn rendered(document: &str, claims: &[Claim]) -> Option<String> {
+    let (before, rest) = document.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    let mut all = rows(document)?;
+    all.extend(claims.iter().map(|claim| (claim.name.clone(), row(claim))));
+    let lines: String = all.into_values().map(|line| format!("{line}\n")).collect();
+    Some(format!("{before}{BEGIN}\n{HEAD}{lines}{END}{after}"))
+}
+
+/// The rows of the document's table by the name of their claim.
+pub fn rows(document: &str) -> Option<BTreeMap<String, String>> {
+    let table = document.split_once(BEGIN)?.1.split_once(END)?.0;
+    let rows = table.lines().filter_map(|line| {
+        let name = line.strip_prefix("| `")?.split_once('`')?.0;
+        Some((name.to_owned(), line.to_owned()))
+    });
+    Some(rows.collect())
+}
+
+fn row(claim: &Claim) -> String {
+    let figures: Vec<String> =
+        claim.figures.iter().map(|(what, count)| format!("{} {what}", grouped(*count))).collect();
+    let controls = if claim.controls.is_empty() { "none".to_owned() } else { claim.controls.join("; ") };
+    let seed = claim.seed.map_or_else(|| "none".to_owned(), |seed| seed.to_string());
+    let Run { date, commit, machine } = &claim.run;
+    let cells =
+        [figures.join(", "), seed, controls, format!("`{}`", claim.command), format!("{date}, {commit}, {machine}")];
+    let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
+    format!("| `{}` | {} |", claim.name, cells.join(" | "))
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// What figures that are written now depend on. What cannot be found out is left out.
+pub(super) fn this_run() -> Run {
+    let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let commit = output("git", &["describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]);
+    let temporary = std::env::temp_dir().display().to_string();
+    let disk = output("stat", &["-f", "-c", "%T", &temporary]).replace("ext2/ext3", "ext4");
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let machine = format!("{}, {cores} cores, Linux {}, {disk}", processor(), kernel.trim());
+    Run { date, commit, machine }
+}
+
+fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let name = line.and_then(|line| line.split_once(": ")).map_or("unknown processor", |(_, name)| name);
+    name.to_owned()
+}
+
+/// Of a program run in this crate's directory; empty where it cannot be had.
+fn output(program: &str, args: &[&str]) -> String {
+    let run = std::process::Command::new(program).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let text = run.map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_replaced_and_the_others_stay() {
+        let document = format!("# R\n{BEGIN}\n{HEAD}| `a` | old |\n| `b` | kept |\n{END}\ntail\n");
+        let mut claim = Claim::new("a", "cargo test a").seed(7).figure("cuts", 12_345_u64).control("x | y");
+        claim.run = Run { date: "2026-01-02".into(), commit: "abc".into(), machine: "m".into() };
+        let written = rendered(&document, &[claim]).unwrap();
+        let expected = r"| `a` | 12,345 cuts | 7 | x \| y | `cargo test a` | 2026-01-02, abc, m |";
+        assert!(written.contains(expected) && written.contains("| `b` | kept |"), "{written}");
+        assert!(written.starts_with("# R\n") && written.ends_with("\ntail\n") && !written.contains("old"));
+        assert_eq!(rendered("no table", &[]), None);
+    }
+}
