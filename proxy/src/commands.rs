@@ -8,6 +8,7 @@ pub mod readers;
 pub mod schema;
 pub mod serve;
 pub mod tail;
+pub mod verify;
 
 use std::process::ExitCode;
 
@@ -38,7 +39,6 @@ impl From<Exit> for ExitCode {
 }
 
 #[derive(Debug, clap::Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one value a process")]
 pub enum Command {
     /// Answer MinIO. SIGTERM drains and stops.
     Serve(serve::Args),
@@ -48,6 +48,8 @@ pub enum Command {
     Check(check::Args),
     /// Show records as they come, from Kafka or a spool.
     Tail(tail::TailArgs),
+    /// Say whether the trail is whole: nothing missing, changed or forged.
+    Verify(verify::VerifyArgs),
     /// Make a key that signs checkpoints, and its public half.
     Keygen(keygen::Args),
     /// Print a JSON Schema.
@@ -60,16 +62,22 @@ impl Command {
             Self::Serve(args) => serve::run(&args),
             Self::Demo(args) => demo::run(&args),
             Self::Check(args) => check::run(&args),
-            Self::Tail(args) => match tail::run(&args, &Places) {
-                Ok(()) => Ok(Exit::Fine),
-                Err(Failure::CouldNot(error)) => Err(error),
-                Err(Failure::Usage(message)) => {
-                    eprintln!("countersign: {message}");
-                    Ok(Exit::Usage)
-                }
-            },
+            Self::Tail(args) => read(tail::run(&args, &Places).map(|()| Exit::Fine)),
+            Self::Verify(args) => read(verify::run(&args, &Places)),
             Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),
+        }
+    }
+}
+
+/// How a reading command ended.
+fn read(done: Result<Exit, Failure>) -> anyhow::Result<Exit> {
+    match done {
+        Ok(exit) => Ok(exit),
+        Err(Failure::CouldNot(error)) => Err(error),
+        Err(Failure::Usage(message)) => {
+            eprintln!("countersign: {message}");
+            Ok(Exit::Usage)
         }
     }
 }

@@ -74,6 +74,11 @@ impl Verification {
         Self { signatures: !keys.is_empty(), trusted: keys, ..Self::default() }
     }
 
+    /// Checkpoints were kept elsewhere, be they none.
+    pub fn compare_elsewhere(&mut self) {
+        self.elsewhere = true;
+    }
+
     /// A record of the checkpoint topic. All of them come before the first [`Self::record`].
     pub fn stated(&mut self, value: &[u8]) {
         self.elsewhere = true;

@@ -1,0 +1,160 @@
+//! `countersign verify`: is the trail whole? Reads records from wherever they are and tells what `audit::verify` finds.
+//! Changes nothing.
+
+mod text;
+
+use std::io::{self, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::Exit;
+use super::readers::stream::Stream;
+use super::readers::{Failure, FromArgs, Openers, Where};
+use crate::audit::note::Verifier;
+use crate::audit::verify::{Outcome, Report, Seen, Verification};
+use crate::kafka::reader::Start;
+
+/// Records that are read before they are looked at, by as many threads as there are cores.
+const BATCH: usize = 8192;
+
+/// Is the trail whole: nothing missing, changed, doubled with other bytes, forged
+///
+/// Says `whole`, `whole, gaps declared` (a record names what is missing, or how a process ended) or `broken`, and which
+/// records. Exit codes: 0 whole, 1 broken, 2 could not run, 64 wrong usage.
+#[derive(Debug, Clone, clap::Args)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub from: FromArgs,
+    /// Public half of the key that signs checkpoints: a file (`signing.pub` of the spool, or what `keygen` wrote) or the text
+    /// itself. Several for several instances. Without one no signature is checked
+    #[arg(long = "public-key", value_name = "FILE|KEY")]
+    pub public_keys: Vec<String>,
+    /// Topic that keeps the checkpoints, at the same brokers. Shows records that were taken from the end, and whole chains
+    #[arg(long, value_name = "TOPIC", requires = "brokers", conflicts_with = "checkpoints")]
+    pub checkpoint_topic: Option<String>,
+    /// File with kept checkpoint records, one a line, instead of the topic
+    #[arg(long, value_name = "FILE")]
+    pub checkpoints: Option<PathBuf>,
+    /// Instances that must be there
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub instances: Vec<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: &VerifyArgs, openers: &dyn Openers) -> Result<Exit, Failure> {
+    let keys = args.public_keys.iter().map(|text| key(text)).collect::<Result<Vec<_>, _>>()?;
+    let place = args.from.place(openers)?;
+    let mut verification = Verification::new(keys);
+    if let Some(kept) = kept(args, &place) {
+        let mut stream = Stream::open(&kept, Start::Beginning, false, openers)?;
+        while let Some(found) = stream.read()? {
+            verification.stated(&found.value);
+        }
+        verification.compare_elsewhere();
+    }
+    feed(&mut verification, Stream::open(&place, Start::Beginning, false, openers)?, &progress(&place))?;
+    let report = verification.finish(&args.instances);
+    print(&report, args.json, &mut io::stdout().lock())?;
+    Ok(if report.outcome == Outcome::Broken { Exit::Found } else { Exit::Fine })
+}
+
+fn key(text: &str) -> Result<Verifier, Failure> {
+    let given = if Path::new(text).exists() {
+        std::fs::read_to_string(text).with_context(|| format!("cannot read `{text}`"))?
+    } else {
+        text.to_owned()
+    };
+    Verifier::parse(&given).map_err(|error| Failure::Usage(format!("`--public-key {text}`: {error}")))
+}
+
+/// Where the checkpoints are that were kept elsewhere.
+fn kept(args: &VerifyArgs, place: &Where) -> Option<Where> {
+    match (&args.checkpoint_topic, &args.checkpoints, place) {
+        (Some(topic), _, Where::Kafka { connection, .. }) => {
+            Some(Where::Kafka { connection: connection.clone(), topic: topic.clone() })
+        }
+        (_, Some(file), _) => Some(Where::File(file.clone())),
+        _ => None,
+    }
+}
+
+/// Hashing and reading JSON take the time: all cores do it for one batch while the next is read.
+fn feed(verification: &mut Verification, mut stream: Stream, bar: &ProgressBar) -> Result<(), Failure> {
+    let (to_read, batches) = flume::bounded::<Vec<Vec<u8>>>(2);
+    let (to_check, checked) = flume::bounded::<Vec<Result<Seen, String>>>(2);
+    let looking = thread::spawn(move || {
+        while let Ok(batch) = batches.recv() {
+            if to_check.send(looked_at(&batch)).is_err() {
+                return;
+            }
+        }
+    });
+    let mut take = |seen: Vec<Result<Seen, String>>| {
+        bar.inc(seen.iter().flatten().map(|s| s.bytes).sum());
+        seen.into_iter().for_each(|seen| verification.record(seen));
+    };
+    let mut batch = Vec::with_capacity(BATCH);
+    while let Some(found) = stream.read()? {
+        batch.push(found.value);
+        if batch.len() == BATCH {
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+            to_read.send(full).map_err(|_| anyhow::anyhow!("records cannot be looked at"))?;
+            checked.try_iter().for_each(&mut take);
+        }
+    }
+    drop(to_read.send(batch));
+    drop(to_read);
+    checked.iter().for_each(&mut take);
+    bar.finish_and_clear();
+    looking.join().map_err(|_| anyhow::anyhow!("looking at records ended with a panic"))?;
+    Ok(())
+}
+
+fn looked_at(batch: &[Vec<u8>]) -> Vec<Result<Seen, String>> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let share = batch.len().div_ceil(cores).max(1);
+    thread::scope(|scope| {
+        let parts: Vec<_> = batch
+            .chunks(share)
+            .map(|part| scope.spawn(move || part.iter().map(|value| Seen::read(value)).collect::<Vec<_>>()))
+            .collect();
+        let lost = || vec![Err("looking at a record ended with a panic".to_owned())];
+        parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|_| lost())).collect()
+    })
+}
+
+/// On a terminal only. How much there is, is known of a file.
+fn progress(place: &Where) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let size = match place {
+        Where::File(path) => std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len()),
+        Where::Kafka { .. } | Where::Spool(_) => None,
+    };
+    let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    let form = if size.is_some() {
+        "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left"
+    } else {
+        "{spinner} {bytes}, {bytes_per_sec}"
+    };
+    bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn print(report: &Report, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let text = if json {
+        serde_json::to_string_pretty(report).context("the report is not serializable")? + "\n"
+    } else {
+        text::of(report)
+    };
+    out.write_all(text.as_bytes()).context("output cannot be written")?;
+    Ok(())
+}
