@@ -3,6 +3,7 @@
 
 pub mod backlog;
 pub mod chain;
+pub mod chance;
 pub mod cursor;
 pub mod disk;
 pub mod envelope;
@@ -20,6 +21,8 @@ pub mod scan;
 pub mod schema;
 pub mod segment;
 pub mod shared;
+#[cfg(test)]
+pub mod simulation;
 pub mod spool;
 pub mod waiting;
 pub mod writer;

@@ -36,6 +36,8 @@ pub struct Options {
     pub retain_delivered: Duration,
     /// Bytes of one segment; less if `max_size` is small.
     pub segment_size: u64,
+    /// No segment is smaller; the largest record must fit. Only tests go below the default.
+    pub segment_floor: u64,
     /// Records that may wait for the writer.
     pub queue: usize,
     /// There is a publisher. Without one the oldest segments give way when the spool is full.
@@ -50,6 +52,7 @@ impl Options {
             max_size: 20 << 30,
             retain_delivered: Duration::from_secs(3600),
             segment_size: 64 << 20,
+            segment_floor: 256 << 10,
             queue: 8192,
             deliver: true,
         }
@@ -57,7 +60,7 @@ impl Options {
 
     /// What a segment really gets: at least eight fit into the spool, and each can hold the largest record.
     pub fn segment_bytes(&self) -> u64 {
-        self.segment_size.min(self.max_size / 8).max(256 << 10)
+        self.segment_size.min(self.max_size / 8).max(self.segment_floor)
     }
 }
 

@@ -100,7 +100,7 @@ pub struct Writer {
     retry_at: Instant,
     backoff: Duration,
     /// How long to wait for a segment that is being prepared.
-    patience: Duration,
+    pub(in crate::audit) patience: Duration,
     overload: Option<Overload>,
     late: Vec<Late>,
     ticked: Option<Instant>,
