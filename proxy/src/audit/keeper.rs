@@ -126,7 +126,9 @@ impl Keeper {
 
     /// Removes old segments until `bytes` more fit into `max_size`.
     fn make_room(&mut self, bytes: u64) -> io::Result<()> {
-        let limit = self.shared.options.max_size;
+        // Damage that is not named yet keeps its segment: the record that names it must not want for room.
+        let excess = if self.shared.unnamed.lock().is_empty() { 0 } else { bytes };
+        let limit = self.shared.options.max_size + excess;
         let fits = |shared: &Shared| shared.inventory.lock().bytes() + bytes <= limit;
         if fits(&self.shared) {
             return Ok(());
@@ -227,10 +229,14 @@ impl Keeper {
     }
 
     fn store_cursors(&self) {
-        let moved: Vec<_> =
-            self.shared.inventory.lock().epochs.iter().map(|e| (e.cursor.clone(), e.delivered)).collect();
-        for (cursor, delivered) in moved {
-            log_failure("store a cursor", cursor.lock().store(self.shared.files.as_ref(), delivered));
+        let inventory = self.shared.inventory.lock();
+        let moved: Vec<_> = inventory.epochs.iter().map(|e| (e.id.clone(), e.cursor.clone(), e.delivered)).collect();
+        drop(inventory);
+        for (id, cursor, delivered) in moved {
+            let mut cursor = cursor.lock();
+            // What was damaged after its delivery does not take the cursor back.
+            let next = self.shared.cursor_limit(&id, delivered).max(cursor.next().min(delivered));
+            log_failure("store a cursor", cursor.store(self.shared.files.as_ref(), next));
         }
     }
 

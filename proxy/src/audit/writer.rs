@@ -295,6 +295,7 @@ impl Writer {
         self.written = 0;
         self.durable = (self.chain.next(), self.chain.prev());
         self.sync_due = None;
+        self.shared.named(self.durable.0);
         self.hold_for_kafka();
         self.publish();
         self.wake(|level| level != Durability::Acknowledged);
