@@ -4,11 +4,13 @@
 
 mod broker;
 mod disk;
-pub mod planted;
+mod mendings;
 mod oracle;
+pub mod planted;
 mod process;
 mod schedule;
 mod spoil;
+mod unreadable;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

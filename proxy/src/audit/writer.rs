@@ -5,9 +5,6 @@
 mod open;
 mod report;
 
-#[cfg(test)]
-mod model;
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -88,7 +88,13 @@ pub struct Platter {
     pub unreadable: Option<(usize, std::ops::Range<u64>)>,
     locked: bool,
     pub operations: u64,
+    /// Syncs wait until it is open.
+    pub gate: Option<Gate>,
+    /// The next `create` panics.
+    pub panics: bool,
 }
+
+pub type Gate = Arc<(Mutex<bool>, Condvar)>;
 
 fn due(plan: &mut Option<(u64, u64)>) -> bool {
     match plan {
@@ -182,6 +188,8 @@ impl Disk {
             unreadable: None,
             locked: false,
             operations: 0,
+            gate: None,
+            panics: false,
         })))
     }
 
@@ -224,6 +232,7 @@ impl Files for Disk {
 
     fn create(&self, path: &str) -> io::Result<Handle> {
         let mut platter = self.0.lock();
+        assert!(!std::mem::take(&mut platter.panics), "the panic a test is about");
         platter.operation()?;
         if platter.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -344,6 +353,10 @@ struct SimulatedFile {
 
 impl SimulatedFile {
     fn sync_once(&self) -> io::Result<()> {
+        let gate = self.disk.0.lock().gate.clone();
+        if let Some(gate) = gate {
+            gate.1.wait_while(&mut gate.0.lock(), |open| !*open);
+        }
         let mut platter = self.disk.0.lock();
         let done = platter.operation();
         let stopped = platter.stopped();

@@ -23,8 +23,6 @@ type Place = (Arc<str>, u64);
 struct Life {
     chain: Arc<str>,
     clean: bool,
-    /// Ended by power loss while the spool promised the written level: what it wrote last is gone, whoever saw it.
-    excused: bool,
     counted: Counted,
     refused: Vec<Uuid>,
     vanished: Vec<Uuid>,
@@ -40,6 +38,8 @@ pub struct Oracle {
     /// Records whose answers were on their way when their process ended.
     unsettled: Vec<Place>,
     lives: Vec<Life>,
+    /// Power was lost while the spool promised the written level: what was written last is gone, whoever saw it.
+    excused: bool,
     spoiled: BTreeSet<(String, u64)>,
 }
 
@@ -113,13 +113,14 @@ impl Oracle {
     /// Power loss takes what was promised for the end of a process only.
     pub fn ended(&mut self, process: &Process, clean: bool, power: bool) {
         self.unsettled.extend(process.held.iter().map(|r| (r.chain().clone(), r.seq())));
+        self.excused |= power && process.shared.options.durability == Durability::Written;
         if power {
             self.promised.retain(|_, (_, level)| *level != Durability::Written);
         }
         let (refused, vanished) = (std::mem::take(&mut self.refused), std::mem::take(&mut self.vanished));
         if let Some(chain) = process.chain() {
-            let excused = power && process.shared.options.durability == Durability::Written;
-            self.lives.push(Life { chain, clean, excused, counted: process.counted.clone(), refused, vanished });
+            
+            self.lives.push(Life { chain, clean, counted: process.counted.clone(), refused, vanished });
         }
     }
 
@@ -206,13 +207,12 @@ impl Oracle {
     fn check_amendments(&self, records: &Records, unknown: &BTreeMap<&str, Range>) -> Result<(), String> {
         let amends = |r: &Record| Uuid::parse_str(r.data.of.as_ref()?.as_str()?).ok();
         let amended: BTreeSet<Uuid> = records.values().flat_map(BTreeMap::values).filter_map(amends).collect();
-        let excused: BTreeSet<_> = self.lives.iter().filter(|l| l.excused).map(|l| &l.chain).collect();
         for (chain, here) in records {
             for (seq, record) in here {
                 let named = unknown.get(&**chain).is_some_and(|r| r.first <= *seq && *seq <= r.last);
                 match self.fates.get(&record.id) {
                     Some(Fate::Refused | Fate::Vanished) if amended.contains(&record.id) || named => {}
-                    Some(Fate::Refused | Fate::Vanished) if self.is_spoiled(chain) || excused.contains(chain) => {}
+                    Some(Fate::Refused | Fate::Vanished) if self.excused || self.is_spoiled(chain) => {}
                     Some(Fate::Refused | Fate::Vanished) => {
                         return Err(format!("{chain} {seq} was refused and is not amended"));
                     }

@@ -95,7 +95,6 @@ pub struct Counted {
 
 pub struct Process {
     pub shared: Arc<Shared>,
-    pub clock: Arc<ManualClock>,
     pub writer: Writer,
     pub keeper: Keeper,
     worker: Worker<Backlog, Wire>,
@@ -135,10 +134,10 @@ impl Process {
         let backlog = Backlog::new(shared.clone());
         let outside = (stop.clone(), clock.clone() as Arc<dyn Clock>);
         let worker = Worker::new(backlog, wire, options, shared.metrics.clone(), Tracer::off(), outside);
-        let (keeper, clock, disk) = (Keeper::new(shared.clone()), clock.clone(), disk.clone());
+        let (keeper, disk) = (Keeper::new(shared.clone()), disk.clone());
         let (waiting, held, counted) = (Vec::new(), Vec::new(), Counted::default());
         let (paused, ending) = (None, None);
-        Self { shared, clock, writer, keeper, worker, queue, stop, disk, paused, ending, waiting, held, counted }
+        Self { shared, writer, keeper, worker, queue, stop, disk, paused, ending, waiting, held, counted }
     }
 
     pub fn chain(&self) -> Option<Arc<str>> {

@@ -68,7 +68,7 @@ pub fn setup(seed: u64) -> (Setup, Vec<Step>) {
         faulty: if rng.random_ratio(1, 3) { 0 } else { rng.random_range(4..80) },
     };
     let mix = mix(&mut rng, &setup);
-    let steps = (0..rng.random_range(8..40)).map(|_| step(&mut rng, &mix, &setup)).collect();
+    let steps = (0..rng.random_range(8..140)).map(|_| step(&mut rng, &mix, &setup)).collect();
     (setup, steps)
 }
 

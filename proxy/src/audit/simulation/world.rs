@@ -184,13 +184,14 @@ impl World<'_> {
             return Err(format!("not available again: {:?}", *self.process.shared.trouble.lock()));
         }
         let receipts = self.tally.receipts;
-        let item = self.process.ask(Durability::Written, 10, Caller::Quick);
-        self.turn(item.into_iter().collect(), false)?;
+        // The next segment may still be on its way.
+        for _ in 0..5 {
+            let item = self.process.ask(Durability::Written, 10, Caller::Quick);
+            self.turn(item.into_iter().collect(), false)?;
+            self.calm_turn()?;
+        }
         if self.tally.receipts == receipts {
             return Err("no receipt without trouble".to_owned());
-        }
-        for _ in 0..3 {
-            self.calm_turn()?;
         }
         self.close(Duration::from_secs(60))?;
         let (left, _) = self.process.shared.inventory.lock().undelivered();
