@@ -77,7 +77,7 @@ struct Previous {
     unknown: Option<Range>,
 }
 
-#[derive(serde::Deserialize, Clone, Copy)]
+#[derive(serde::Deserialize, Debug, Clone, Copy)]
 struct Range {
     first: u64,
     last: u64,
@@ -214,7 +214,8 @@ impl Oracle {
                     Some(Fate::Refused | Fate::Vanished) if amended.contains(&record.id) || named => {}
                     Some(Fate::Refused | Fate::Vanished) if self.excused || self.is_spoiled(chain) => {}
                     Some(Fate::Refused | Fate::Vanished) => {
-                        return Err(format!("{chain} {seq} was refused and is not amended"));
+                        let unknown = unknown.get(&**chain);
+                        return Err(format!("{chain} {seq} was refused and is not amended, unknown {unknown:?}, last {:?}", here.keys().last()));
                     }
                     Some(Fate::Receipt(..)) if amended.contains(&record.id) => {
                         return Err(format!("{chain} {seq} was answered and is amended"));

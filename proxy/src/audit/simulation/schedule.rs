@@ -61,7 +61,7 @@ pub fn setup(seed: u64) -> (Setup, Vec<Step>) {
     let setup = Setup {
         durability: if rng.random_ratio(1, 5) { Durability::Written } else { Durability::Synced },
         segment,
-        max_size: segment * if rng.random_ratio(1, 3) { rng.random_range(3..8) } else { 64 },
+        max_size: segment * if rng.random_ratio(1, 3) { rng.random_range(8..12) } else { 64 },
         retain: Duration::from_millis(rng.random_range(0..4000)),
         window: rng.random_range(1..40),
         room: rng.random_range(1..40),
