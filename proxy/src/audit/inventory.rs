@@ -76,6 +76,11 @@ impl Inventory {
         self.epochs.iter_mut().find(|e| e.id == *id)
     }
 
+    /// The first with a segment.
+    pub fn oldest(&self) -> Option<&EpochInfo> {
+        self.epochs.iter().find(|e| !e.segments.is_empty())
+    }
+
     pub fn live(&mut self) -> Option<&mut EpochInfo> {
         self.epochs.iter_mut().rev().find(|e| e.live)
     }

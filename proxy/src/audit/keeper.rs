@@ -126,9 +126,7 @@ impl Keeper {
 
     /// Removes old segments until `bytes` more fit into `max_size`.
     fn make_room(&mut self, bytes: u64) -> io::Result<()> {
-        // Damage that is not named yet keeps its segment: the record that names it must not want for room.
-        let excess = if self.shared.unnamed.lock().is_empty() { 0 } else { bytes };
-        let limit = self.shared.options.max_size + excess;
+        let limit = self.shared.options.max_size;
         let fits = |shared: &Shared| shared.inventory.lock().bytes() + bytes <= limit;
         if fits(&self.shared) {
             return Ok(());
@@ -136,7 +134,9 @@ impl Keeper {
         self.store_cursors();
         while !fits(&self.shared) {
             if !self.remove_oldest(|_, _| true)? {
-                return Err(io::Error::other("spool is full"));
+                // What is delivered goes as soon as something is recorded, and to record that there must be room.
+                let waits = self.shared.inventory.lock().oldest().is_some_and(|e| e.is_delivered(0));
+                return if waits { Ok(()) } else { Err(io::Error::other("spool is full")) };
             }
         }
         Ok(())
@@ -171,6 +171,10 @@ impl Keeper {
     fn remove_oldest(&mut self, ripe: impl Fn(&EpochInfo, usize) -> bool) -> io::Result<bool> {
         let deliver = self.shared.options.deliver;
         let mut inventory = self.shared.inventory.lock();
+        // Until the new chain says how the one before ended, that one is the only place where it stands.
+        if inventory.live().is_some_and(|e| e.next == 0) {
+            return Ok(false);
+        }
         let empty = inventory.epochs.iter().find(|e| e.segments.is_empty() && e.is_done()).map(|e| e.id.clone());
         if let Some(id) = empty {
             inventory.epochs.retain(|e| e.id != id);
@@ -178,7 +182,7 @@ impl Keeper {
             self.remove_epoch(&id)?;
             return Ok(true);
         }
-        let Some(epoch) = inventory.epochs.iter().find(|e| !e.segments.is_empty()) else { return Ok(false) };
+        let Some(epoch) = inventory.oldest() else { return Ok(false) };
         let last = epoch.segments.len() == 1;
         let may_go = if deliver {
             let stored = epoch.cursor.lock().next();

@@ -207,12 +207,15 @@ impl Oracle {
     fn check_amendments(&self, records: &Records, unknown: &BTreeMap<&str, Range>) -> Result<(), String> {
         let amends = |r: &Record| Uuid::parse_str(r.data.of.as_ref()?.as_str()?).ok();
         let amended: BTreeSet<Uuid> = records.values().flat_map(BTreeMap::values).filter_map(amends).collect();
+        // An opening that was torn, and is named as such, cannot say how the chain before ended.
+        let torn = records.values().any(|c| !c.contains_key(&0));
+        let excused = self.excused || torn;
         for (chain, here) in records {
             for (seq, record) in here {
                 let named = unknown.get(&**chain).is_some_and(|r| r.first <= *seq && *seq <= r.last);
                 match self.fates.get(&record.id) {
                     Some(Fate::Refused | Fate::Vanished) if amended.contains(&record.id) || named => {}
-                    Some(Fate::Refused | Fate::Vanished) if self.excused || self.is_spoiled(chain) => {}
+                    Some(Fate::Refused | Fate::Vanished) if excused || self.is_spoiled(chain) => {}
                     Some(Fate::Refused | Fate::Vanished) => {
                         let unknown = unknown.get(&**chain);
                         return Err(format!("{chain} {seq} was refused and is not amended, unknown {unknown:?}, last {:?}", here.keys().last()));

@@ -110,6 +110,8 @@ impl Writer {
             config_generation: self.shared.generation.clone(),
             previous,
         });
+        // Before anything follows it: a power cut that takes this record must not leave later ones behind.
+        self.flush(true);
         if let Some((chain, range)) = unknown {
             let of = Of::Range { chain, first: range.first, last: range.last };
             let draft = journal::amendment(&self.shared.source, self.shared.clock.wall(), of, AmendedAnswer::Unknown);
