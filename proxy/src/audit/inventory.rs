@@ -48,9 +48,16 @@ impl EpochInfo {
     /// Whether every record that the segment at `index` may hold is delivered, and nobody writes it.
     pub fn is_delivered(&self, index: usize) -> bool {
         match self.segments.get(index + 1) {
-            Some(following) => following.first_seq <= self.delivered,
+            // One that is begun behind records that were lost says nothing about how far there is something to deliver.
+            Some(following) => following.first_seq <= self.delivered || self.is_done(),
             None => !self.live && self.delivered >= self.next,
         }
+    }
+
+    /// The seq after what the first segment may hold.
+    pub fn end_of_first(&self) -> u64 {
+        let following = self.segments.get(1).map_or(self.next, |s| s.first_seq);
+        if self.live { following } else { following.min(self.next) }
     }
 
     /// Nothing is left in it that anybody waits for.

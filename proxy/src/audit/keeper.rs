@@ -186,14 +186,14 @@ impl Keeper {
         let last = epoch.segments.len() == 1;
         let may_go = if deliver {
             let stored = epoch.cursor.lock().next();
-            epoch.is_delivered(0) && epoch.segments.get(1).map_or(epoch.next, |s| s.first_seq) <= stored
+            epoch.is_delivered(0) && epoch.end_of_first() <= stored
         } else {
             !(epoch.live && last)
         };
         if !may_go || !ripe(epoch, 0) {
             return Ok(false);
         }
-        let end = epoch.segments.get(1).map_or(epoch.next, |s| s.first_seq);
+        let end = epoch.end_of_first();
         let id = epoch.id.clone();
         let Some((name, first)) = epoch.segments.first().map(|s| (s.name.clone(), s.first_seq)) else {
             return Ok(false);

@@ -164,7 +164,8 @@ impl Publisher {
     ) -> io::Result<Self> {
         let stop = Arc::new(worker::Stop::default());
         let (ended, ending) = flume::bounded(1);
-        let worker = worker::Worker::new(source, sink, options, metrics, tracer, (Arc::clone(&stop), Arc::new(SystemClock)));
+        let worker =
+            worker::Worker::new(source, sink, options, metrics, tracer, (Arc::clone(&stop), Arc::new(SystemClock)));
         thread::Builder::new().name("publisher".into()).spawn(move || {
             let result = worker::run(worker);
             if ended.send(result).is_err() {

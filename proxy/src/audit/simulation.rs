@@ -68,7 +68,7 @@ fn sweep(seeds: std::ops::Range<u64>, bug: Option<Bug>) -> (Tally, u64, Vec<(u64
             match run(seed) {
                 Ok(tally) => sum.add(&tally),
                 Err(error) => {
-                    failed.store(wanted("COUNTERSIGN_ALL").is_none(), Ordering::Relaxed);
+                    failed.store(true, Ordering::Relaxed);
                     failures.push((seed, error));
                 }
             }
@@ -102,10 +102,6 @@ fn no_promise_is_broken() {
     let seeds = wanted("COUNTERSIGN_SEEDS").unwrap_or(SEEDS);
     let (sum, ran, failures) = sweep(0..seeds, None);
     println!("{ran} seeds: {sum:?}");
-    for (seed, error) in failures.iter().take(60) {
-        println!("FAIL {seed}: {error}");
-    }
-    println!("FAILED {} ", failures.len());
     if let Some((seed, error)) = failures.first() {
         panic!("{}", report(*seed, error));
     }

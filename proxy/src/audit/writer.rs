@@ -100,6 +100,9 @@ pub struct Writer {
     pub(in crate::audit) patience: Duration,
     overload: Option<Overload>,
     late: Vec<Late>,
+    /// Their amendments are in the buffer. Not settled before these are durable: a power cut may take an amendment and
+    /// leave what was written after it.
+    amended: Vec<Late>,
     ticked: Option<Instant>,
     attempts_reported: Option<Instant>,
     finished: bool,
@@ -134,6 +137,7 @@ impl Writer {
             patience: open::PATIENCE,
             overload: None,
             late: Vec::new(),
+            amended: Vec::new(),
             ticked: None,
             attempts_reported: None,
             finished: false,
@@ -293,6 +297,7 @@ impl Writer {
         self.durable = (self.chain.next(), self.chain.prev());
         self.sync_due = None;
         self.shared.named(self.durable.0);
+        self.amended.clear();
         self.hold_for_kafka();
         self.publish();
         self.wake(|level| level != Durability::Acknowledged);

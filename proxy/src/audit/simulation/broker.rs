@@ -20,6 +20,8 @@ pub type Chains = BTreeMap<Arc<str>, BTreeMap<u64, Bytes>>;
 pub struct Kafka {
     pub chains: Chains,
     pub stored: u64,
+    /// Stored after later ones.
+    pub late: Vec<(Arc<str>, u64)>,
     /// The first promise that was broken here.
     pub broken: Option<String>,
     /// One send or poll in so many goes wrong; 0 is never.
@@ -33,7 +35,7 @@ pub type Topic = Arc<Mutex<Kafka>>;
 impl Kafka {
     pub fn new(seed: u64, faulty: u32) -> Topic {
         let (chains, rng) = (Chains::new(), SmallRng::seed_from_u64(seed));
-        Arc::new(Mutex::new(Self { chains, stored: 0, broken: None, faulty, down: false, rng }))
+        Arc::new(Mutex::new(Self { chains, stored: 0, late: Vec::new(), broken: None, faulty, down: false, rng }))
     }
 
     pub fn has(&self, chain: &str, seq: u64) -> bool {
@@ -47,10 +49,12 @@ impl Kafka {
         match records.get(&entry.seq) {
             Some(old) if *old == entry.value => {}
             Some(_) => drop(self.broken.get_or_insert(format!("{} {} has two contents", entry.chain, entry.seq))),
-            None if last > Some(entry.seq) => {
-                self.broken.get_or_insert(format!("{} {} came late", entry.chain, entry.seq));
+            None => {
+                if last > Some(entry.seq) {
+                    self.late.push((entry.chain.clone(), entry.seq));
+                }
+                records.insert(entry.seq, entry.value.clone());
             }
-            None => drop(records.insert(entry.seq, entry.value.clone())),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::metrics::{Metrics, Names};
 use crate::policy::verdict::{Durability, Reason};
 
 /// Each broke a promise once, in a schedule that later changes may have replaced.
-const SEEDS: [u64; 8] = [128, 171, 319, 1813, 1873, 3118, 14_710, 16_627];
+const SEEDS: [u64; 12] = [128, 171, 319, 770, 870, 1288, 1813, 2039, 7711, 8301, 10_307, 10_705];
 
 #[test]
 fn seeds_that_broke_a_promise() {

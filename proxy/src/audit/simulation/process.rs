@@ -2,8 +2,8 @@
 //! callers that wait for records. Knows what its callers were told; judges nothing.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, LazyLock};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;

@@ -33,7 +33,11 @@ pub enum Caller {
 
 #[derive(Debug, Clone)]
 pub enum Step {
-    Append { level: Durability, sizes: Vec<usize>, caller: Caller },
+    Append {
+        level: Durability,
+        sizes: Vec<usize>,
+        caller: Caller,
+    },
     /// Milliseconds.
     Pass(u64),
     /// Wall time is this far off, milliseconds.
@@ -44,13 +48,23 @@ pub enum Step {
     /// Changes of the disk from now on that fail: after how many, and how many.
     FailWrites(u64, u64),
     FailReads(u64, u64),
-    Broker { down: bool },
+    Broker {
+        down: bool,
+    },
     /// Questions refused for overload, and without a token.
-    Refuse { overload: u64, attempts: u64 },
+    Refuse {
+        overload: u64,
+        attempts: u64,
+    },
     /// The process ends in the middle of its `after`th operation from now.
-    Crash { after: u64, power: bool },
+    Crash {
+        after: u64,
+        power: bool,
+    },
     /// The process ends in order; the publisher has this long, milliseconds.
-    Close { drain: u64 },
+    Close {
+        drain: u64,
+    },
     /// Bytes of a closed segment change.
     Spoil(u64),
 }
@@ -100,11 +114,15 @@ fn step(rng: &mut SmallRng, mix: &[u32; 12], setup: &Setup) -> Step {
     });
     match at {
         Some(0) => append(rng, setup),
-        Some(1) => Step::Pass(if rng.random_ratio(1, 12) { rng.random_range(5000..20_000) } else { rng.random_range(0..1500) }),
+        Some(1) => {
+            Step::Pass(if rng.random_ratio(1, 12) { rng.random_range(5000..20_000) } else { rng.random_range(0..1500) })
+        }
         Some(2) => Step::Jump(rng.random_range(-100_000_000..100_000_000)),
         Some(3) => Step::Settle,
         Some(4) => Step::Publish(rng.random_range(1..12)),
-        Some(5) => Step::FailWrites(rng.random_range(0..12), if rng.random_ratio(1, 6) { 40 } else { rng.random_range(1..5) }),
+        Some(5) => {
+            Step::FailWrites(rng.random_range(0..12), if rng.random_ratio(1, 6) { 40 } else { rng.random_range(1..5) })
+        }
         Some(6) => Step::FailReads(rng.random_range(0..20), rng.random_range(1..5)),
         Some(7) => Step::Broker { down: rng.random() },
         Some(8) => Step::Refuse { overload: rng.random_range(0..4), attempts: rng.random_range(0..4) },

@@ -69,7 +69,9 @@ impl Writer {
         for late in std::mem::take(&mut self.late) {
             let (time, of) = (self.shared.clock.wall(), Of::Record(late.id().to_string()));
             let draft = journal::amendment(&self.shared.source, time, of, AmendedAnswer::Deny);
-            if !self.place_own(draft) {
+            if self.place_own(draft) {
+                self.amended.push(late);
+            } else {
                 self.late.push(late);
             }
         }
