@@ -238,9 +238,14 @@ impl EpochReader {
     /// The record `next` is not where it should be. The segment may have been given up after a failure, and what it had
     /// lost written again to the one after it; only if that has not got it either, it is lost.
     fn look_further(&mut self, next: u64) {
-        self.left.extend(self.current.take().map(|(name, _)| name));
         let following = self.ahead.front().and_then(|n| parse_segment_name(n)).map(|(first, _)| first);
-        if following.is_none_or(|first| first > next) {
+        let nowhere = following.is_none_or(|first| first > next);
+        if nowhere && self.left.is_empty() {
+            self.lost = Some(next);
+            return;
+        }
+        self.left.extend(self.current.take().map(|(name, _)| name));
+        if nowhere {
             self.go_back();
         }
     }
