@@ -67,7 +67,9 @@ fn spoil(inode: &mut Inode, rng: &mut SmallRng) -> Hit {
     // Whole frames that change places are found where they are, and what stood between counts as gone: a limit of the
     // reader, which goes forward only and names what it passes over.
     if let [a, b] = places[..].as_ref() {
-        places = vec![a.start.min(b.start)..a.end.max(b.end)];
+        let all = a.start.min(b.start)..a.end.max(b.end);
+        places.clear();
+        places.push(all);
     }
     let hit = |(_, from, to): &(u64, usize, usize)| places.iter().any(|p| p.start < *to && *from < p.end);
     frames.iter().filter(|f| hit(f)).map(|(seq, ..)| (header.chain.clone(), *seq)).collect()
