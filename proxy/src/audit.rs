@@ -3,6 +3,7 @@
 
 pub mod backlog;
 pub mod chain;
+pub mod chance;
 pub mod cursor;
 pub mod disk;
 pub mod envelope;
@@ -22,6 +23,8 @@ pub mod scan;
 pub mod schema;
 pub mod segment;
 pub mod shared;
+#[cfg(test)]
+pub mod simulation;
 pub mod spool;
 pub mod tree;
 pub mod verify;

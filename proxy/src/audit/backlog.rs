@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::audit::epoch::{EpochReader, Extent, Read};
+use crate::audit::epoch::{Damage, EpochReader, Extent, Read};
 use crate::audit::shared::Shared;
+use crate::audit::waiting::Waiting;
+use crate::policy::verdict::Reason;
 
 pub use crate::audit::epoch::{Entry, EpochId};
 
@@ -68,7 +70,10 @@ impl Backlog {
                     self.note(&entry);
                     return Ok(Some(entry));
                 }
-                Read::Damage(damage) => self.shared.damage(&damage),
+                Read::Damage(damage) => {
+                    self.shared.damage(&damage);
+                    self.refuse_lost(&damage);
+                }
                 Read::End if matches!(extent, Extent::Live { .. }) => return Ok(None),
                 Read::End => {
                     if let Some(reading) = self.reading.take() {
@@ -163,6 +168,19 @@ impl Backlog {
             self.shared.damage(&damage);
         }
         self.done = Some(id);
+    }
+
+    /// Whoever waits for Kafka to have one of these records waits in vain.
+    fn refuse_lost(&self, damage: &Damage) {
+        if self.shared.progress.lock().epoch.as_ref() != Some(&damage.epoch) {
+            return;
+        }
+        let lost = |w: &Waiting| (damage.first_seq..=damage.last_seq).contains(&w.seq());
+        let mut held = self.shared.acknowledged.lock();
+        let (gone, kept): (VecDeque<_>, VecDeque<_>) = held.drain(..).partition(lost);
+        *held = kept;
+        drop(held);
+        self.shared.late.lock().extend(gone.into_iter().map(|w| w.refuse(Reason::AuditUnavailable)));
     }
 
     fn wake_acknowledged(&self, seq: u64) {

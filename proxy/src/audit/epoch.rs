@@ -115,6 +115,10 @@ pub struct EpochReader {
     next_seq: Option<u64>,
     /// Bytes that were skipped since the last record.
     skipped: (u64, u64),
+    /// Segments left because the record that is due was not in them, while a later one may hold it too.
+    left: Vec<String>,
+    /// The record that is due is in no segment.
+    lost: Option<u64>,
     /// What cannot be read is passed over as damage; otherwise it is an error.
     pub salvage: bool,
 }
@@ -131,6 +135,8 @@ impl EpochReader {
             listed: None,
             next_seq: from,
             skipped: (0, 0),
+            left: Vec::new(),
+            lost: None,
             salvage: false,
         }
     }
@@ -172,6 +178,9 @@ impl EpochReader {
         }
         loop {
             if self.current.is_none() && !self.open_next()? {
+                if self.go_back() {
+                    continue;
+                }
                 return Ok(Read::End);
             }
             let more = self.has_more(extent)?;
@@ -187,6 +196,10 @@ impl EpochReader {
                 Step::Skipped { offset, bytes } => self.skipped = (offset, bytes),
                 Step::Frame(meta) => {
                     let next = *self.next_seq.get_or_insert(meta.seq);
+                    if meta.seq > next && self.lost != Some(next) {
+                        self.look_further(next);
+                        continue;
+                    }
                     if meta.seq > next {
                         let damage = Damage {
                             epoch: self.epoch.clone(),
@@ -205,12 +218,14 @@ impl EpochReader {
                     reader.consume(meta);
                     self.skipped = (0, 0);
                     if let Some(value) = value {
+                        self.left.clear();
                         self.next_seq = Some(next + 1);
                         let (epoch, chain) = (self.epoch.clone(), self.chain.clone());
                         let (seq, time_us, settled) = (meta.seq, meta.time_us, meta.settled);
                         return Ok(Read::Record(Entry { epoch, chain, seq, time_us, value, settled }));
                     }
                 }
+                Step::End if !self.left.is_empty() => self.look_further(self.next_seq()),
                 Step::End if more => self.current = None,
                 Step::End => {
                     self.forget();
@@ -218,6 +233,33 @@ impl EpochReader {
                 }
             }
         }
+    }
+
+    /// The record `next` is not where it should be. The segment may have been given up after a failure, and what it had
+    /// lost written again to the one after it; only if that has not got it either, it is lost.
+    fn look_further(&mut self, next: u64) {
+        let following = self.ahead.front().and_then(|n| parse_segment_name(n)).map(|(first, _)| first);
+        let nowhere = following.is_none_or(|first| first > next);
+        if nowhere && self.left.is_empty() {
+            self.lost = Some(next);
+            return;
+        }
+        self.left.extend(self.current.take().map(|(name, _)| name));
+        if nowhere {
+            self.go_back();
+        }
+    }
+
+    /// To the segments that were left, to go past what is lost. False if there are none.
+    fn go_back(&mut self) -> bool {
+        let back = !self.left.is_empty();
+        if back {
+            self.lost = self.next_seq;
+            while let Some(name) = self.left.pop() {
+                self.ahead.push_front(name);
+            }
+        }
+        back
     }
 
     fn forget(&mut self) {
@@ -284,7 +326,10 @@ impl EpochReader {
     fn skippable(&self, name: &str) -> bool {
         let first = |name: &str| parse_segment_name(name).map(|(first, _)| first);
         let following = self.ahead.front().and_then(|following| first(following));
-        following.zip(self.next_seq).is_some_and(|(following, next)| following < next && Some(following) >= first(name))
+        self.lost != self.next_seq
+            && following
+                .zip(self.next_seq)
+                .is_some_and(|(following, next)| following < next && Some(following) >= first(name))
     }
 }
 

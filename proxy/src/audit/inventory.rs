@@ -48,9 +48,16 @@ impl EpochInfo {
     /// Whether every record that the segment at `index` may hold is delivered, and nobody writes it.
     pub fn is_delivered(&self, index: usize) -> bool {
         match self.segments.get(index + 1) {
-            Some(following) => following.first_seq <= self.delivered,
+            // One that is begun behind records that were lost says nothing about how far there is something to deliver.
+            Some(following) => following.first_seq <= self.delivered || self.is_done(),
             None => !self.live && self.delivered >= self.next,
         }
+    }
+
+    /// The seq after what the first segment may hold.
+    pub fn end_of_first(&self) -> u64 {
+        let following = self.segments.get(1).map_or(self.next, |s| s.first_seq);
+        if self.live { following } else { following.min(self.next) }
     }
 
     /// Nothing is left in it that anybody waits for.
@@ -74,6 +81,11 @@ impl Inventory {
 
     pub fn epoch(&mut self, id: &EpochId) -> Option<&mut EpochInfo> {
         self.epochs.iter_mut().find(|e| e.id == *id)
+    }
+
+    /// The first with a segment.
+    pub fn oldest(&self) -> Option<&EpochInfo> {
+        self.epochs.iter().find(|e| !e.segments.is_empty())
     }
 
     pub fn live(&mut self) -> Option<&mut EpochInfo> {

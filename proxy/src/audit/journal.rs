@@ -3,22 +3,21 @@
 
 use std::time::SystemTime;
 
-use uuid::Uuid;
-
+use crate::audit::chance;
 use crate::audit::envelope::{Draft, DraftError, Kind, Source};
 use crate::audit::lifecycle::{AmendedAnswer, Amendment, CheckpointData, Event, Of};
 
 /// The draft of a lifecycle record; `None`, with a line in the log, if it cannot be built.
 pub fn lifecycle(source: &Source, time: SystemTime, event: &Event) -> Option<Draft> {
-    built(Draft::new(source, Kind::Lifecycle, Uuid::now_v7(), time, None, event))
+    built(Draft::new(source, Kind::Lifecycle, chance::id(time), time, None, event))
 }
 
 pub fn amendment(source: &Source, time: SystemTime, of: Of, answer: AmendedAnswer) -> Option<Draft> {
-    built(Draft::new(source, Kind::Amendment, Uuid::now_v7(), time, None, &Amendment { of, answer }))
+    built(Draft::new(source, Kind::Amendment, chance::id(time), time, None, &Amendment { of, answer }))
 }
 
 pub fn checkpoint(source: &Source, time: SystemTime, data: &CheckpointData) -> Option<Draft> {
-    built(Draft::new(source, Kind::Checkpoint, Uuid::now_v7(), time, None, data))
+    built(Draft::new(source, Kind::Checkpoint, chance::id(time), time, None, data))
 }
 
 fn built(draft: Result<Draft, DraftError>) -> Option<Draft> {
@@ -27,6 +26,8 @@ fn built(draft: Result<Draft, DraftError>) -> Option<Draft> {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn data(draft: &Draft) -> serde_json::Value {

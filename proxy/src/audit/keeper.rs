@@ -134,7 +134,9 @@ impl Keeper {
         self.store_cursors();
         while !fits(&self.shared) {
             if !self.remove_oldest(|_, _| true)? {
-                return Err(io::Error::other("spool is full"));
+                // What is delivered goes as soon as something is recorded, and to record that there must be room.
+                let waits = self.shared.inventory.lock().oldest().is_some_and(|e| e.is_delivered(0));
+                return if waits { Ok(()) } else { Err(io::Error::other("spool is full")) };
             }
         }
         Ok(())
@@ -169,6 +171,10 @@ impl Keeper {
     fn remove_oldest(&mut self, ripe: impl Fn(&EpochInfo, usize) -> bool) -> io::Result<bool> {
         let deliver = self.shared.options.deliver;
         let mut inventory = self.shared.inventory.lock();
+        // Until the new chain says how the one before ended, that one is the only place where it stands.
+        if inventory.live().is_some_and(|e| e.next == 0) {
+            return Ok(false);
+        }
         let empty = inventory.epochs.iter().find(|e| e.segments.is_empty() && e.is_done()).map(|e| e.id.clone());
         if let Some(id) = empty {
             inventory.epochs.retain(|e| e.id != id);
@@ -176,18 +182,18 @@ impl Keeper {
             self.remove_epoch(&id)?;
             return Ok(true);
         }
-        let Some(epoch) = inventory.epochs.iter().find(|e| !e.segments.is_empty()) else { return Ok(false) };
+        let Some(epoch) = inventory.oldest() else { return Ok(false) };
         let last = epoch.segments.len() == 1;
         let may_go = if deliver {
             let stored = epoch.cursor.lock().next();
-            epoch.is_delivered(0) && epoch.segments.get(1).map_or(epoch.next, |s| s.first_seq) <= stored
+            epoch.is_delivered(0) && epoch.end_of_first() <= stored
         } else {
             !(epoch.live && last)
         };
         if !may_go || !ripe(epoch, 0) {
             return Ok(false);
         }
-        let end = epoch.segments.get(1).map_or(epoch.next, |s| s.first_seq);
+        let end = epoch.end_of_first();
         let id = epoch.id.clone();
         let Some((name, first)) = epoch.segments.first().map(|s| (s.name.clone(), s.first_seq)) else {
             return Ok(false);
@@ -227,10 +233,14 @@ impl Keeper {
     }
 
     fn store_cursors(&self) {
-        let moved: Vec<_> =
-            self.shared.inventory.lock().epochs.iter().map(|e| (e.cursor.clone(), e.delivered)).collect();
-        for (cursor, delivered) in moved {
-            log_failure("store a cursor", cursor.lock().store(self.shared.files.as_ref(), delivered));
+        let inventory = self.shared.inventory.lock();
+        let moved: Vec<_> = inventory.epochs.iter().map(|e| (e.id.clone(), e.cursor.clone(), e.delivered)).collect();
+        drop(inventory);
+        for (id, cursor, delivered) in moved {
+            let mut cursor = cursor.lock();
+            // What was damaged after its delivery does not take the cursor back.
+            let next = self.shared.cursor_limit(&id, delivered).max(cursor.next().min(delivered));
+            log_failure("store a cursor", cursor.store(self.shared.files.as_ref(), next));
         }
     }
 

@@ -7,15 +7,16 @@
 mod backoff;
 mod complaints;
 mod window;
-mod worker;
+pub(in crate::audit) mod worker;
 
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::audit::backlog::Backlog;
+use crate::audit::files::SystemClock;
 use crate::metrics::Metrics;
 use crate::trace::Tracer;
 
@@ -163,7 +164,8 @@ impl Publisher {
     ) -> io::Result<Self> {
         let stop = Arc::new(worker::Stop::default());
         let (ended, ending) = flume::bounded(1);
-        let worker = worker::Worker::new(source, sink, options, metrics, tracer, Arc::clone(&stop));
+        let worker =
+            worker::Worker::new(source, sink, options, metrics, tracer, (Arc::clone(&stop), Arc::new(SystemClock)));
         thread::Builder::new().name("publisher".into()).spawn(move || {
             let result = worker::run(worker);
             if ended.send(result).is_err() {
@@ -178,7 +180,7 @@ impl Publisher {
     pub fn shutdown(self, limit: Duration) -> Ending {
         /// A look-up of metadata (1 s) and the end of librdkafka's threads may be under way at the limit.
         const GRACE: Duration = Duration::from_secs(3);
-        self.stop.request(limit);
+        self.stop.request(Instant::now() + limit);
         let ending = self.ending.recv_timeout(limit + GRACE).unwrap_or(Ending::Left);
         if ending == Ending::Left {
             tracing::warn!("publisher stopped with records left in the spool; they are shipped at the next start");
@@ -190,7 +192,7 @@ impl Publisher {
 /// A publisher that is merely dropped stops at once; the cursor loses nothing by it.
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.stop.request(Duration::ZERO);
+        self.stop.request(Instant::now());
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Options {
     pub retain_delivered: Duration,
     /// Bytes of one segment; less if `max_size` is small.
     pub segment_size: u64,
+    /// No segment is smaller; the largest record must fit. Only tests go below the default.
+    pub segment_floor: u64,
     /// Records that may wait for the writer.
     pub queue: usize,
     /// A checkpoint at least this often.
@@ -55,6 +57,7 @@ impl Options {
             max_size: 20 << 30,
             retain_delivered: Duration::from_secs(3600),
             segment_size: 64 << 20,
+            segment_floor: 256 << 10,
             queue: 8192,
             checkpoint_every: Duration::from_secs(10),
             signing_key: None,
@@ -64,7 +67,7 @@ impl Options {
 
     /// What a segment really gets: at least eight fit into the spool, and each can hold the largest record.
     pub fn segment_bytes(&self) -> u64 {
-        self.segment_size.min(self.max_size / 8).max(256 << 10)
+        self.segment_size.min(self.max_size / 8).max(self.segment_floor)
     }
 }
 
@@ -103,11 +106,31 @@ pub struct Attempts {
     pub omitted: u64,
 }
 
+impl Attempts {
+    fn add(&mut self, peer: IpAddr) {
+        if self.peers.contains(&peer) {
+            return;
+        }
+        if self.peers.len() < MAX_PEERS {
+            self.peers.push(peer);
+        } else {
+            self.omitted += 1;
+        }
+    }
+}
+
 /// An outage as the status page shows it.
 #[derive(Debug, Clone)]
 pub struct Trouble {
     pub since: SystemTime,
     pub detail: String,
+}
+
+pub struct Unnamed {
+    epoch: EpochId,
+    first_seq: u64,
+    /// The seq of the record that names it, once it has one.
+    record: Option<u64>,
 }
 
 pub struct Shared {
@@ -137,6 +160,9 @@ pub struct Shared {
     /// Waiting for Kafka, in order of seq.
     pub acknowledged: Mutex<VecDeque<Waiting>>,
     pub reported: Mutex<HashSet<Damage>>,
+    /// Damage whose record is not durable, in the order of the events. No cursor goes past it: a crash would leave a gap
+    /// that nothing names.
+    pub unnamed: Mutex<VecDeque<Unnamed>>,
     pub lock: Mutex<Option<Box<dyn Lock>>>,
     /// `time` of the oldest record that was read and not delivered; 0 if there is none.
     pub oldest_us: AtomicI64,
@@ -176,6 +202,7 @@ impl Shared {
             late: Mutex::new(Vec::new()),
             acknowledged: Mutex::new(VecDeque::new()),
             reported: Mutex::new(HashSet::new()),
+            unnamed: Mutex::new(VecDeque::new()),
             lock: Mutex::new(None),
             oldest_us: AtomicI64::new(0),
             trouble: Mutex::new(trouble),
@@ -203,10 +230,32 @@ impl Shared {
         }
     }
 
+    /// Counts again what was taken and could not be written.
+    pub fn put_back(&self, refused: Refusals) {
+        self.unavailable.fetch_add(refused.audit_unavailable, Ordering::Relaxed);
+        self.timeout.fetch_add(refused.audit_timeout, Ordering::Relaxed);
+        self.overload.fetch_add(refused.overload, Ordering::Relaxed);
+    }
+
+    /// The same for questions without a token.
+    pub fn put_back_attempts(&self, old: Attempts) {
+        let mut attempts = self.attempts.lock();
+        let new = std::mem::replace(&mut *attempts, old);
+        attempts.count += new.count;
+        attempts.last = new.last.or(attempts.last);
+        attempts.omitted += new.omitted;
+        for peer in new.peers {
+            attempts.add(peer);
+        }
+    }
+
     pub fn event(&self, event: Event) {
         let mut events = self.events.lock();
-        if events.len() >= MAX_EVENTS {
-            tracing::error!(dropped = ?events.pop_front(), "too many events wait for the audit spool");
+        // Damage is never dropped: nothing else would name the gap.
+        if events.len() >= MAX_EVENTS
+            && let Some(at) = events.iter().position(|(_, e)| !matches!(e, Event::DamageFound { .. }))
+        {
+            tracing::error!(dropped = ?events.remove(at), "too many events wait for the audit spool");
         }
         events.push_back((self.clock.wall(), event));
     }
@@ -221,6 +270,9 @@ impl Shared {
         if reported.insert(damage.clone()) {
             drop(reported);
             tracing::error!(?damage, "records of the spool are damaged");
+            let mut unnamed = self.unnamed.lock();
+            unnamed.push_back(Unnamed { epoch: damage.epoch.clone(), first_seq: damage.first_seq, record: None });
+            // Under the lock, so that both queues have one order.
             self.event(Event::DamageFound {
                 chain: damage.chain.to_string(),
                 segment: format!("{}/{}", damage.epoch.as_str(), damage.segment),
@@ -232,19 +284,30 @@ impl Shared {
         }
     }
 
+    /// The oldest damage that was not in the chain is, at `seq`.
+    pub fn naming(&self, seq: u64) {
+        if let Some(oldest) = self.unnamed.lock().iter_mut().find(|u| u.record.is_none()) {
+            oldest.record = Some(seq);
+        }
+    }
+
+    /// Records before `next` are durable.
+    pub fn named(&self, next: u64) {
+        self.unnamed.lock().retain(|u| u.record.is_none_or(|seq| seq >= next));
+    }
+
+    /// How far the epoch's cursor may go, of what is delivered.
+    pub fn cursor_limit(&self, epoch: &EpochId, delivered: u64) -> u64 {
+        let unnamed = self.unnamed.lock();
+        unnamed.iter().filter(|u| u.epoch == *epoch).map(|u| u.first_seq).fold(delivered, u64::min)
+    }
+
     pub fn attempt(&self, peer: IpAddr) {
         let now = self.clock.wall();
         let mut attempts = self.attempts.lock();
         attempts.count += 1;
         attempts.first.get_or_insert(now);
         attempts.last = Some(now);
-        if attempts.peers.contains(&peer) {
-            return;
-        }
-        if attempts.peers.len() < MAX_PEERS {
-            attempts.peers.push(peer);
-        } else {
-            attempts.omitted += 1;
-        }
+        attempts.add(peer);
     }
 }

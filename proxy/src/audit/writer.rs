@@ -6,9 +6,6 @@ mod checkpoint;
 mod open;
 mod report;
 
-#[cfg(test)]
-mod model;
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -101,10 +98,13 @@ pub struct Writer {
     retry_at: Instant,
     backoff: Duration,
     /// How long to wait for a segment that is being prepared.
-    patience: Duration,
+    pub(in crate::audit) patience: Duration,
     overload: Option<Overload>,
     late: Vec<Late>,
     checkpoints: checkpoint::Checkpoints,
+    /// Their amendments are in the buffer. Not settled before these are durable: a power cut may take an amendment and
+    /// leave what was written after it.
+    amended: Vec<Late>,
     ticked: Option<Instant>,
     attempts_reported: Option<Instant>,
     finished: bool,
@@ -140,6 +140,7 @@ impl Writer {
             overload: None,
             late: Vec::new(),
             checkpoints: checkpoint::Checkpoints::new(now),
+            amended: Vec::new(),
             ticked: None,
             attempts_reported: None,
             finished: false,
@@ -300,6 +301,8 @@ impl Writer {
         self.written = 0;
         self.durable = (self.chain.next(), self.chain.prev());
         self.sync_due = None;
+        self.shared.named(self.durable.0);
+        self.amended.clear();
         self.hold_for_kafka();
         self.publish();
         self.wake(|level| level != Durability::Acknowledged);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::Rng;
+use crate::audit::chance;
 
 #[derive(Debug)]
 pub(super) struct Backoff {
@@ -20,7 +20,7 @@ impl Backoff {
     pub(super) fn pause(&mut self) -> Duration {
         let step = self.next;
         self.next = step.saturating_mul(2).min(self.limit);
-        step.mul_f64(rand::rng().random_range(0.5..=1.0))
+        step.mul_f64(0.5 + chance::fraction() / 2.0)
     }
 
     pub(super) fn reset(&mut self) {

@@ -25,25 +25,25 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    pub(super) fn add(&mut self, fault: &Fault) {
+    pub(super) fn add(&mut self, fault: &Fault, now: Instant) {
         self.total += 1;
-        self.last = Some(Instant::now());
+        self.last = Some(now);
         if self.since.contains_key(&fault.code) || self.since.len() < MAX_CODES {
             *self.since.entry(fault.code.clone()).or_default() += 1;
         }
-        if self.said.is_some_and(|at| at.elapsed() < EVERY) {
+        if self.said.is_some_and(|at| now.saturating_duration_since(at) < EVERY) {
             return;
         }
         let codes = self.codes();
         let (code, total) = (&fault.code, self.total);
         tracing::warn!(%code, total, codes, "error while publishing, records stay in the spool: {}", fault.text);
-        self.said = Some(Instant::now());
+        self.said = Some(now);
         self.since.clear();
     }
 
     /// Something was delivered that could not be before.
-    pub(super) fn over(&mut self) {
-        if self.last.is_some_and(|at| at.elapsed() >= CALM) {
+    pub(super) fn over(&mut self, now: Instant) {
+        if self.last.is_some_and(|at| now.saturating_duration_since(at) >= CALM) {
             tracing::info!(errors = self.total, "publishing again");
             *self = Self::default();
         }

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-use tokio::time::Instant;
+use std::time::Instant;
 
 use super::{Entry, EpochId, Ticket};
 
@@ -50,8 +49,8 @@ impl Window {
         self.base.wrapping_add(self.slots.len())
     }
 
-    /// The sink has taken `entry` under [`Window::next_ticket`].
-    pub(super) fn push(&mut self, entry: &Entry) {
+    /// The sink has taken `entry` under [`Window::next_ticket`], at `now`.
+    pub(super) fn push(&mut self, entry: &Entry, now: Instant) {
         let bytes = entry.value.len();
         self.bytes += bytes;
         self.slots.push_back(Slot {
@@ -59,7 +58,7 @@ impl Window {
             chain: Arc::clone(&entry.chain),
             seq: entry.seq,
             bytes,
-            sent: Instant::now(),
+            sent: now,
             acked: false,
         });
     }
@@ -142,7 +141,7 @@ mod tests {
     fn moves_only_over_the_contiguous_prefix() {
         let mut window = Window::default();
         for seq in 1..=4 {
-            window.push(&entry(1, seq));
+            window.push(&entry(1, seq), Instant::now());
         }
         window.ack(1);
         window.ack(2);
@@ -157,8 +156,8 @@ mod tests {
     #[test]
     fn a_batch_is_of_one_epoch() {
         let mut window = Window::default();
-        window.push(&entry(1, 9));
-        window.push(&entry(2, 0));
+        window.push(&entry(1, 9), Instant::now());
+        window.push(&entry(2, 0), Instant::now());
         window.ack(0);
         window.ack(1);
         assert_eq!(window.take().unwrap().epoch, epoch(1));
@@ -169,9 +168,9 @@ mod tests {
     #[test]
     fn late_acknowledgements_mean_nothing() {
         let mut window = Window::default();
-        window.push(&entry(1, 0));
+        window.push(&entry(1, 0), Instant::now());
         window.clear();
-        window.push(&entry(1, 0));
+        window.push(&entry(1, 0), Instant::now());
         assert!(!window.holds(0));
         window.ack(0);
         assert_eq!(window.take(), None);

@@ -1,16 +1,17 @@
-//! The publisher's loop: fill the sink, collect acknowledgements, move the cursor, start anew after trouble.
+//! The publisher's loop: fill the sink, collect acknowledgements, move the cursor, start anew after trouble. `turn` is one
+//! step, `run` only paces it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::complaints::Complaints;
 use super::window::Window;
 use super::{Ending, Entry, EpochId, Event, Fault, Options, SendError, Sink, Source};
+use crate::audit::files::Clock;
 use crate::metrics::Metrics;
 use crate::trace::Tracer;
 
@@ -27,14 +28,14 @@ const BURST: usize = 256;
 
 /// The request to stop, with its deadline.
 #[derive(Debug, Default)]
-pub(super) struct Stop {
+pub struct Stop {
     deadline: Mutex<Option<Instant>>,
     changed: Condvar,
 }
 
 impl Stop {
-    pub(super) fn request(&self, limit: Duration) {
-        *self.deadline.lock() = Some(Instant::now() + limit);
+    pub fn request(&self, deadline: Instant) {
+        *self.deadline.lock() = Some(deadline);
         self.changed.notify_all();
     }
 
@@ -57,6 +58,17 @@ impl Stop {
     }
 }
 
+/// When to take the next step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    Now,
+    /// When something new is durable, or after a while.
+    Idle,
+    /// After this long, or when a stop is requested.
+    Pause(Duration),
+    Ended(Ending),
+}
+
 /// What [`Worker::fill`] came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Filled {
@@ -72,13 +84,14 @@ enum Filled {
     Broken,
 }
 
-pub(super) struct Worker<S, K> {
+pub struct Worker<S, K> {
     source: S,
     sink: K,
     options: Options,
     metrics: Arc<Metrics>,
     tracer: Tracer,
     stop: Arc<Stop>,
+    clock: Arc<dyn Clock>,
     window: Window,
     /// Taken from the source, not yet by the sink.
     held: Option<Entry>,
@@ -88,31 +101,32 @@ pub(super) struct Worker<S, K> {
     /// Where the last trouble was; only getting past it makes pauses short again.
     stuck: Option<(EpochId, u64)>,
     progress: Instant,
+    /// There was nothing to do in the last step.
+    idle: bool,
 }
 
-/// Until stopped. A panic is a defect of ours or of a library: logged, and shipping starts anew, because a publisher
-/// that ends silently fills the spool.
+/// Until stopped.
 pub(super) fn run<S: Source, K: Sink>(mut worker: Worker<S, K>) -> Ending {
     loop {
-        match catch_unwind(AssertUnwindSafe(|| worker.ship())) {
-            Ok(ending) => return ending,
-            Err(_) => {
-                tracing::error!("publisher panicked; it starts anew from the cursor");
-                worker.complain(Fault { code: "internal".into(), text: "publisher panicked".into() });
-                worker.start_anew();
+        match worker.guarded_turn() {
+            Pace::Now => {}
+            Pace::Idle => {
+                worker.source.wait(IDLE);
             }
+            Pace::Pause(pause) => worker.stop.sleep(pause),
+            Pace::Ended(ending) => return ending,
         }
     }
 }
 
 impl<S: Source, K: Sink> Worker<S, K> {
-    pub(super) fn new(
+    pub fn new(
         source: S,
         sink: K,
         options: Options,
         metrics: Arc<Metrics>,
         tracer: Tracer,
-        stop: Arc<Stop>,
+        (stop, clock): (Arc<Stop>, Arc<dyn Clock>),
     ) -> Self {
         let backoff = Backoff::new(options.backoff);
         Self {
@@ -122,46 +136,55 @@ impl<S: Source, K: Sink> Worker<S, K> {
             metrics,
             tracer,
             stop,
+            progress: clock.now(),
+            clock,
+            idle: false,
             window: Window::default(),
             held: None,
             events: Vec::new(),
             backoff,
             complaints: Complaints::default(),
             stuck: None,
-            progress: Instant::now(),
         }
     }
 
-    fn ship(&mut self) -> Ending {
-        loop {
-            let filled = self.fill();
-            let deadline = self.stop.deadline();
-            let drained = filled == Filled::Dry && self.window.len() == 0;
-            if deadline.is_some_and(|at| drained || Instant::now() >= at) {
-                return self.end(drained);
-            }
-            let well = match filled {
-                Filled::Dry if drained => {
-                    let more = self.source.wait(IDLE);
-                    self.collect(if more { Duration::ZERO } else { GLANCE })
-                }
-                Filled::Dry | Filled::Full => self.collect(self.poll_for()),
-                Filled::Burst => self.collect(Duration::ZERO),
-                Filled::Later => {
-                    let well = self.collect(GLANCE);
-                    self.stop.sleep(self.backoff.pause());
-                    well
-                }
-                Filled::Broken => false,
-            };
-            if !well {
-                self.start_anew();
-            }
+    /// One step: hands over what there is, looks at what became of the rest, starts anew after trouble. Waits for
+    /// nothing but the sink's own poll.
+    pub fn turn(&mut self) -> Pace {
+        let filled = self.fill();
+        let deadline = self.stop.deadline();
+        let drained = filled == Filled::Dry && self.window.len() == 0;
+        if deadline.is_some_and(|at| drained || self.clock.now() >= at) {
+            return Pace::Ended(self.end(drained));
         }
+        let idle = std::mem::replace(&mut self.idle, drained);
+        let well = match filled {
+            Filled::Dry if drained => self.collect(if idle { GLANCE } else { Duration::ZERO }),
+            Filled::Dry | Filled::Full => self.collect(self.poll_for()),
+            Filled::Burst => self.collect(Duration::ZERO),
+            Filled::Later => self.collect(GLANCE),
+            Filled::Broken => false,
+        };
+        match filled {
+            _ if !well => Pace::Pause(self.start_anew()),
+            Filled::Later => Pace::Pause(self.backoff.pause()),
+            Filled::Dry if drained => Pace::Idle,
+            _ => Pace::Now,
+        }
+    }
+
+    /// A panic is a defect of ours or of a library: logged, and shipping starts anew, because a publisher that ends
+    /// silently fills the spool.
+    fn guarded_turn(&mut self) -> Pace {
+        catch_unwind(AssertUnwindSafe(|| self.turn())).unwrap_or_else(|_| {
+            tracing::error!("publisher panicked; it starts anew from the cursor");
+            self.complain(Fault { code: "internal".into(), text: "publisher panicked".into() });
+            Pace::Pause(self.start_anew())
+        })
     }
 
     fn poll_for(&self) -> Duration {
-        if self.progress.elapsed() < STALLED { ACK_POLL } else { STALL_POLL }
+        if self.clock.now().saturating_duration_since(self.progress) < STALLED { ACK_POLL } else { STALL_POLL }
     }
 
     fn fill(&mut self) -> Filled {
@@ -178,11 +201,11 @@ impl<S: Source, K: Sink> Worker<S, K> {
                 }
             };
             if self.window.len() == 0 {
-                self.progress = Instant::now();
+                self.progress = self.clock.now();
             }
             let outcome = match self.sink.send(&entry, self.window.next_ticket()) {
                 Ok(()) => {
-                    self.window.push(&entry);
+                    self.window.push(&entry, self.clock.now());
                     continue;
                 }
                 // The sink's own bound is lower than ours: acknowledgements make room, unless none are under way.
@@ -234,22 +257,24 @@ impl<S: Source, K: Sink> Worker<S, K> {
     fn advance(&mut self) {
         while let Some(batch) = self.window.take() {
             self.source.delivered(&batch.epoch, batch.last);
-            let took = batch.sent.elapsed();
+            let now = self.clock.now();
+            let took = now.saturating_duration_since(batch.sent);
             self.metrics.kafka_delivered(batch.records, took);
-            self.tracer.sent(self.sink.topic(), &batch.chain, batch.first, batch.last, batch.sent, took);
-            self.progress = Instant::now();
+            self.tracer.sent(self.sink.topic(), &batch.chain, batch.first, batch.last, batch.sent.into(), took);
+            self.progress = now;
             match &self.stuck {
                 Some((epoch, seq)) if batch.epoch == *epoch && batch.last < *seq => {}
                 Some(_) | None => {
                     self.stuck = None;
                     self.backoff.reset();
-                    self.complaints.over();
+                    self.complaints.over(now);
                 }
             }
         }
     }
 
-    fn start_anew(&mut self) {
+    /// Returns how long to wait before the next try.
+    fn start_anew(&mut self) -> Duration {
         self.stuck = self
             .window
             .head()
@@ -261,12 +286,12 @@ impl<S: Source, K: Sink> Worker<S, K> {
         // First of all: what the old sink still held must not overtake what is sent again.
         self.sink.rebuild();
         self.source.rewind();
-        self.stop.sleep(self.backoff.pause());
+        self.backoff.pause()
     }
 
     fn complain(&mut self, fault: Fault) {
         self.metrics.kafka_error(&fault.code);
-        self.complaints.add(&fault);
+        self.complaints.add(&fault, self.clock.now());
     }
 
     fn end(&mut self, drained: bool) -> Ending {

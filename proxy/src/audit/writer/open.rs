@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::audit::chain::Chain;
+use crate::audit::chance;
 use crate::audit::cursor::Cursor;
 use crate::audit::envelope;
 use crate::audit::epoch::{EpochId, segment_name};
@@ -44,7 +45,7 @@ impl Writer {
             let now = self.shared.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
             // After the others by name even if the clock went back.
             let millis = u64::try_from(now).unwrap_or(0).max(newest.map_or(0, |n| n + 1));
-            let id = EpochId::new(millis, rand::random());
+            let id = EpochId::new(millis, chance::number());
             self.chain = Chain::new(format!("{}/{}", self.shared.source.instance, id.random()).into());
             self.previous = found.previous;
             let cursor = Cursor::load(self.shared.files.as_ref(), &id.directory());
@@ -111,6 +112,8 @@ impl Writer {
             config_generation: self.shared.generation.clone(),
             previous,
         });
+        // Before anything follows it: a power cut that takes this record must not leave later ones behind.
+        self.flush(true);
         if let Some((chain, range)) = unknown {
             let of = Of::Range { chain, first: range.first, last: range.last };
             let draft = journal::amendment(&self.shared.source, self.shared.clock.wall(), of, AmendedAnswer::Unknown);
@@ -179,7 +182,7 @@ impl Writer {
             number,
             first_seq: self.durable.0,
             prev: self.durable.1,
-            salt: rand::random(),
+            salt: chance::number(),
             created_us: envelope::micros(self.shared.clock.wall()),
         };
         let name = segment_name(header.first_seq, number);

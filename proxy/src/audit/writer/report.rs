@@ -61,9 +61,7 @@ impl Writer {
         self.place_events();
         self.report_counts(now);
         self.report_attempts(now);
-        if let Some(overload) = self.overload.take() {
-            self.end_overload(&overload);
-        }
+        self.end_overload();
     }
 
     fn place_amendments(&mut self) {
@@ -71,7 +69,9 @@ impl Writer {
         for late in std::mem::take(&mut self.late) {
             let (time, of) = (self.shared.clock.wall(), Of::Record(late.id().to_string()));
             let draft = journal::amendment(&self.shared.source, time, of, AmendedAnswer::Deny);
-            if !self.place_own(draft) {
+            if self.place_own(draft) {
+                self.amended.push(late);
+            } else {
                 self.late.push(late);
             }
         }
@@ -81,7 +81,10 @@ impl Writer {
         while self.outage.is_none() {
             let Some((time, event)) = self.shared.events.lock().pop_front() else { return };
             if !self.place_own(journal::lifecycle(&self.shared.source, time, &event)) {
-                self.shared.events.lock().push_front((time, event));
+                return self.shared.events.lock().push_front((time, event));
+            }
+            if matches!(event, Event::DamageFound { .. }) {
+                self.shared.naming(self.chain.next().saturating_sub(1));
             }
         }
     }
@@ -91,9 +94,12 @@ impl Writer {
         if stragglers != Refusals::default() {
             let time = text(self.shared.clock.wall());
             let (cause, detail) = (OutageCause::Audit, "refused while an outage began or ended".to_owned());
-            self.place_event(&Event::OutageStarted { cause, detail: detail.clone(), started: time.clone() });
+            let begun = Event::OutageStarted { cause, detail: detail.clone(), started: time.clone() };
             let (started, ended) = (time.clone(), time);
-            self.place_event(&Event::OutageEnded { cause, detail, started, ended, refused: stragglers });
+            let over = Event::OutageEnded { cause, detail, started, ended, refused: stragglers };
+            if !self.place_event(&begun) || !self.place_event(&over) {
+                self.shared.put_back(stragglers);
+            }
         }
         let refused = self.shared.overload.swap(0, Ordering::Relaxed);
         let wall = self.shared.clock.wall();
@@ -103,41 +109,51 @@ impl Writer {
                 overload.last = (now, wall);
             }
             Some(overload) if now.saturating_duration_since(overload.last.0) >= CALM => {
-                if let Some(overload) = self.overload.take() {
-                    self.end_overload(&overload);
-                }
+                self.end_overload();
             }
             Some(_) => {}
             None if refused > 0 => {
-                self.overload = Some(Overload { since: wall, last: (now, wall), count: refused });
                 let (cause, detail) = (OutageCause::Overload, OVERLOAD.to_owned());
-                self.place_event(&Event::OutageStarted { cause, detail, started: text(wall) });
+                if self.place_event(&Event::OutageStarted { cause, detail, started: text(wall) }) {
+                    self.overload = Some(Overload { since: wall, last: (now, wall), count: refused });
+                } else {
+                    self.shared.put_back(Refusals { overload: refused, ..Refusals::default() });
+                }
             }
             None => {}
         }
     }
 
-    fn end_overload(&mut self, overload: &Overload) {
-        self.place_event(&Event::OutageEnded {
+    /// Stays open if it cannot be written.
+    fn end_overload(&mut self) {
+        let Some(overload) = self.overload.take() else { return };
+        let placed = self.place_event(&Event::OutageEnded {
             cause: OutageCause::Overload,
             detail: OVERLOAD.to_owned(),
             started: text(overload.since),
             ended: text(overload.last.1),
             refused: Refusals { overload: overload.count, ..Refusals::default() },
         });
+        if !placed {
+            self.overload = Some(overload);
+        }
     }
 
     fn report_attempts(&mut self, now: Instant) {
         let attempts = std::mem::take(&mut *self.shared.attempts.lock());
         let (Some(first), Some(last)) = (attempts.first, attempts.last) else { return };
-        self.attempts_reported = Some(now);
-        self.place_event(&Event::UnauthorizedAttempts {
+        let placed = self.place_event(&Event::UnauthorizedAttempts {
             count: attempts.count,
             first: text(first),
             last: text(last),
             peers: attempts.peers.iter().map(ToString::to_string).collect(),
             peers_omitted: attempts.omitted,
         });
+        if placed {
+            self.attempts_reported = Some(now);
+        } else {
+            self.shared.put_back_attempts(attempts);
+        }
     }
 
     /// In the room kept for it. False if even that is used up: it is then written when the outage ends.
@@ -160,12 +176,15 @@ impl Writer {
             self.place_outage_started();
         }
         let ended = text(self.shared.clock.wall());
-        self.place_event(&Event::OutageEnded { cause: OutageCause::Audit, detail, started, ended, refused });
+        if !self.place_event(&Event::OutageEnded { cause: OutageCause::Audit, detail, started, ended, refused }) {
+            self.shared.put_back(refused);
+        }
     }
 
-    pub(super) fn place_event(&mut self, event: &Event) {
+    /// False if there was no room.
+    pub(super) fn place_event(&mut self, event: &Event) -> bool {
         let draft = journal::lifecycle(&self.shared.source, self.shared.clock.wall(), event);
-        self.place_own(draft);
+        self.place_own(draft)
     }
 
     /// Into the chain without anybody waiting for it. False if there was no room; what cannot be built is not tried
