@@ -179,8 +179,11 @@ pub fn publisher(
     let Some(kafka) = &config.kafka else { return Ok(None) };
     let connection = connection(config, kafka);
     watch_topic(connection.clone(), kafka.topic.clone())?;
+    watch_topic(connection.clone(), kafka.checkpoint_topic.clone())?;
     let pins = Some(config.audit.spool.join("partitions.json"));
-    let sink = KafkaSink::new(sink::Options { pins, ..sink::Options::new(connection, &kafka.topic) });
+    let checkpoint_topic = Some(kafka.checkpoint_topic.clone());
+    let options = sink::Options { pins, checkpoint_topic, ..sink::Options::new(connection, &kafka.topic) };
+    let sink = KafkaSink::new(options);
     let sink = sink.map_err(|error| PartError::Kafka(error.to_string()))?;
     Publisher::spawn(backlog, sink, publisher::Options::default(), metrics.clone(), tracer.clone())
         .map(Some)
@@ -192,11 +195,11 @@ fn watch_topic(connection: Connection, topic: String) -> Result<(), PartError> {
     let look = move || match inspect::topic(&connection, &topic, INSPECT_TIMEOUT) {
         Ok(Topic::Present { partitions, replicas, .. }) => tracing::info!(topic, partitions, replicas, "topic"),
         Ok(Topic::Missing { brokers }) => tracing::warn!(
-            "topic `{topic}` does not exist; records stay in the spool until it does: {}",
+            "topic `{topic}` does not exist; what belongs there is not published until it does: {}",
             inspect::create_line(&connection, &topic, brokers)
         ),
         Err(error) => {
-            tracing::warn!(%error, "topic `{topic}` cannot be looked at; records stay in the spool until it can")
+            tracing::warn!(%error, "topic `{topic}` cannot be looked at; what belongs there is not published until it can")
         }
     };
     let spawned = std::thread::Builder::new().name("topic".to_owned()).spawn(look);

@@ -14,6 +14,7 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
+use super::checkpoints::{Checkpoints, is_checkpoint};
 use super::client::{Connection, Log, code_name, error_name};
 use super::partition::Pins;
 use crate::audit::publisher::{Entry, Event, Fault, SendError, Sink, Ticket};
@@ -36,6 +37,8 @@ const MAX_CHAINS: usize = 1024;
 pub struct Options {
     pub connection: Connection,
     pub topic: String,
+    /// Where checkpoints go besides.
+    pub checkpoint_topic: Option<String>,
     /// Records in librdkafka's queue, at most.
     pub queue_records: u32,
     /// Their bytes in KiB, at most.
@@ -47,7 +50,14 @@ pub struct Options {
 impl Options {
     /// Bounds a little above the publisher's own, so that those are met first.
     pub fn new(connection: Connection, topic: &str) -> Self {
-        Self { connection, topic: topic.to_owned(), queue_records: 60_000, queue_kib: 48 * 1024, pins: None }
+        Self {
+            connection,
+            topic: topic.to_owned(),
+            checkpoint_topic: None,
+            queue_records: 60_000,
+            queue_kib: 48 * 1024,
+            pins: None,
+        }
     }
 }
 
@@ -60,6 +70,7 @@ pub struct KafkaSink {
     options: Options,
     /// `None` between a rebuild and the next record.
     producer: Option<BaseProducer<Context>>,
+    checkpoints: Option<Checkpoints>,
     pins: Pins,
     /// Since the last rebuild.
     partitions: BTreeMap<Arc<str>, i32>,
@@ -76,8 +87,12 @@ impl KafkaSink {
     /// Connects in the background; a broker that is away is no error.
     pub fn new(options: Options) -> Result<Self, ClientError> {
         let pins = Pins::open(options.pins.clone());
-        let mut sink = Self { options, producer: None, pins, partitions: BTreeMap::new(), batch_bytes: BATCH_BYTES };
-        sink.producer = Some(sink.build().map_err(|error| ClientError(error.to_string()))?);
+        let wrong = |error: KafkaError| ClientError(error.to_string());
+        let topic = options.checkpoint_topic.as_ref();
+        let checkpoints = topic.map(|topic| Checkpoints::new(&options.connection, topic)).transpose().map_err(wrong)?;
+        let mut sink =
+            Self { options, producer: None, checkpoints, pins, partitions: BTreeMap::new(), batch_bytes: BATCH_BYTES };
+        sink.producer = Some(sink.build().map_err(wrong)?);
         Ok(sink)
     }
 
@@ -151,13 +166,21 @@ impl Sink for KafkaSink {
             .timestamp(entry.time_us.div_euclid(1000))
             .headers(headers);
         match producer.send(record) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if let Some(checkpoints) = self.checkpoints.as_ref().filter(|_| is_checkpoint(&entry.value)) {
+                    checkpoints.send(entry);
+                }
+                Ok(())
+            }
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Err(SendError::Full),
             Err((error, _)) => Err(SendError::Refused(fault(&error))),
         }
     }
 
     fn poll(&mut self, timeout: Duration, events: &mut Vec<Event>) {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.poll(events);
+        }
         let Some(producer) = &self.producer else {
             // Nothing is under way, but the caller counts on being slowed down.
             std::thread::sleep(timeout);

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use countersign::audit::keys::PUBLIC;
+use loadtest::laboratory::{Laboratory, require};
 use loadtest::stub::{Script, Stub};
 
 use crate::support::records::{Raw, in_spool};
+use crate::support::stand::{TOPIC, in_kafka};
 use crate::support::{Countersign, binary, question};
 
 struct Trail {
@@ -149,4 +151,37 @@ async fn ten_lines_of_python_check_a_chain() {
     assert!(!run(&values), "one byte");
     values.remove(4);
     assert!(!run(&values), "one record");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_and_its_checkpoints_are_whole_and_a_shorter_one_is_not() {
+    let lab = Laboratory::open().unwrap();
+    let Some(kafka) = require(lab.kafka().start().await) else { return };
+    kafka.create_topic(TOPIC, 3).await.unwrap();
+    kafka.create_topic("countersign.checkpoints", 1).await.unwrap();
+    kafka.create_topic("shortened", 1).await.unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let setup = Countersign::asking(&stub.url()).on(home.path()).audit("checkpoint_every = \"1s\"");
+    let mut proxy = setup.kafka(&kafka.bootstrap(), TOPIC).start().await;
+    for n in 0..30 {
+        assert!(proxy.ask(&question("alice", "s3:GetObject", "reports", &n.to_string())).await.allowed());
+    }
+    let spool = proxy.spool();
+    proxy.stop().await;
+    let kept = kafka.records("countersign.checkpoints").await.unwrap();
+    let all: Vec<Raw> = in_kafka(&kafka).await;
+    let stated: Vec<&Raw> = all.iter().filter(|raw| raw.value["type"] == "io.countersign.checkpoint.v1").collect();
+    assert!(!kept.is_empty());
+    assert!(kept.iter().map(|r| &r.value).eq(stated.iter().map(|raw| &raw.bytes)), "byte for byte, all, in order");
+    let public = spool.join(PUBLIC).display().to_string();
+    let bootstrap = kafka.bootstrap();
+    let run = |topic: &str| {
+        let from = ["--brokers", &bootstrap, "--topic", topic, "--checkpoint-topic", "countersign.checkpoints"];
+        verify(&[&from[..], &["--public-key", &public]].concat())
+    };
+    let (code, said) = run(TOPIC);
+    assert!(code == 0 && said.starts_with("whole: ") && !said.contains("No signature"), "{said}");
+    let (code, said) = run("shortened");
+    assert!(code == 1 && said.contains("no record of it is there"), "a whole chain was taken away: {said}");
 }
