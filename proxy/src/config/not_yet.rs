@@ -15,8 +15,6 @@ enum Asks {
     Always,
     /// With any other word than this.
     Beyond(&'static str),
-    /// With this word.
-    With(&'static str),
     /// With a list that is not empty.
     NotEmpty,
     /// With a number above zero.
@@ -30,7 +28,6 @@ const MISSING: &[(&str, Asks)] = &[
     ("route.combine", Asks::Beyond("first")),
     ("route.shadow", Asks::NotEmpty),
     ("cache.recheck", Asks::AboveZero),
-    ("audit.durability", Asks::With("acknowledged")),
     ("audit.privacy.account", Asks::Beyond("plain")),
     ("audit.privacy.object", Asks::Beyond("plain")),
     ("audit.privacy.reported_ip", Asks::Beyond("plain")),
@@ -44,7 +41,6 @@ pub fn note(path: &str) -> Option<String> {
     Some(match asks {
         Asks::Always => "Not available in this version.".to_owned(),
         Asks::Beyond(only) => format!("Only `{only}` is available in this version."),
-        Asks::With(word) => format!("`{word}` is not available in this version."),
         Asks::NotEmpty => "Only `[]` is available in this version.".to_owned(),
         Asks::AboveZero => "Only `0.0` is available in this version.".to_owned(),
     })
@@ -62,7 +58,6 @@ pub fn refuse(page: &Page<'_>, path: &str, value: &Spanned<DeValue<'_>>) {
     let asked = match asks {
         Asks::Always => true,
         Asks::Beyond(only) => written.as_str().is_some_and(|word| word != *only && is_word(path, word)),
-        Asks::With(word) => written.as_str() == Some(word),
         Asks::NotEmpty => written.as_array().is_some_and(|list| !list.is_empty()),
         Asks::AboveZero => f64::from_toml(written, &Takes::Share).is_ok_and(|share| share > 0.0),
     };
@@ -70,7 +65,7 @@ pub fn refuse(page: &Page<'_>, path: &str, value: &Spanned<DeValue<'_>>) {
         return;
     }
     let what = match asks {
-        Asks::Beyond(_) | Asks::With(_) => format!("`{path} = {}`", page.excerpt(&value.span())),
+        Asks::Beyond(_) => format!("`{path} = {}`", page.excerpt(&value.span())),
         Asks::Always | Asks::NotEmpty | Asks::AboveZero => format!("`{path}`"),
     };
     page.error(&Some(value.span()), format!("{what} is not available in this version"));

@@ -5,6 +5,7 @@
 
 mod support;
 
+mod acknowledged; // answers that wait for Kafka
 mod authorizer; // the webhook against misbehaving servers
 mod cache; // hits, lifetimes, and which record they name
 mod canaries; // no secret in any sink
