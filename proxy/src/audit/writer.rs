@@ -361,9 +361,16 @@ impl Writer {
         if self.outage.is_some() && self.opened {
             self.try_recover(now);
         }
+        // Whoever still waits is told now: one that gave up has its amendment before the end.
+        self.flush(true);
+        let held = std::mem::take(&mut *self.shared.acknowledged.lock());
+        self.late.extend(held.into_iter().map(|waiting| waiting.refuse(Reason::AuditUnavailable)));
         if self.outage.is_none() {
             self.report_last();
             self.place_checkpoint(now);
+        }
+        // A chain that could not say everything is not closed: it would claim to be complete.
+        if self.outage.is_none() {
             self.begin_batch();
             self.place_event(&Event::ChainClosed {});
             self.flush(true);
