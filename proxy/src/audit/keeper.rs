@@ -20,6 +20,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// The first segment of an epoch is small: it must be there before the first answer.
 const FIRST_SEGMENT: u64 = 4 << 20;
 
+/// Segments that recovery reads to find where an epoch ended.
+const END_OF_EPOCH: usize = 2;
+
 pub struct Keeper {
     shared: Arc<Shared>,
     prepared: u64,
@@ -135,7 +138,10 @@ impl Keeper {
         while !fits(&self.shared) {
             if !self.remove_oldest(|_, _| true)? {
                 // What is delivered goes as soon as something is recorded, and to record that there must be room.
-                let waits = self.shared.inventory.lock().oldest().is_some_and(|e| e.is_delivered(0));
+                let mut inventory = self.shared.inventory.lock();
+                let opening = !self.shared.options.deliver && inventory.live().is_some_and(|e| e.next == 0);
+                let waits = opening || inventory.oldest().is_some_and(|e| e.is_delivered(0));
+                drop(inventory);
                 return if waits { Ok(()) } else { Err(io::Error::other("spool is full")) };
             }
         }
@@ -171,11 +177,12 @@ impl Keeper {
     fn remove_oldest(&mut self, ripe: impl Fn(&EpochInfo, usize) -> bool) -> io::Result<bool> {
         let deliver = self.shared.options.deliver;
         let mut inventory = self.shared.inventory.lock();
-        // Until the new chain says how the one before ended, that one is the only place where it stands.
-        if inventory.live().is_some_and(|e| e.next == 0) {
-            return Ok(false);
-        }
-        let empty = inventory.epochs.iter().find(|e| e.segments.is_empty() && e.is_done()).map(|e| e.id.clone());
+        // Until the new chain says how the one before ended, that one's end is the only place where it stands.
+        let unnamed = inventory.live().is_some_and(|e| e.next == 0);
+        let before = inventory.epochs.iter().rfind(|e| !e.live && e.next > 0).map(|e| e.id.clone());
+        let before = before.filter(|_| unnamed);
+        let goes = |e: &&EpochInfo| e.segments.is_empty() && e.is_done() && before.as_ref() != Some(&e.id);
+        let empty = inventory.epochs.iter().find(goes).map(|e| e.id.clone());
         if let Some(id) = empty {
             inventory.epochs.retain(|e| e.id != id);
             drop(inventory);
@@ -183,6 +190,9 @@ impl Keeper {
             return Ok(true);
         }
         let Some(epoch) = inventory.oldest() else { return Ok(false) };
+        if before.as_ref() == Some(&epoch.id) && epoch.segments.len() <= END_OF_EPOCH {
+            return Ok(false);
+        }
         let last = epoch.segments.len() == 1;
         let may_go = if deliver {
             let stored = epoch.cursor.lock().next();

@@ -41,6 +41,8 @@ pub struct Oracle {
     /// Power was lost while the spool promised the written level: what was written last is gone, whoever saw it.
     excused: bool,
     spoiled: BTreeSet<(String, u64)>,
+    /// Reads have failed: a process may have had to open without knowing how the one before ended.
+    pub reads_failed: bool,
 }
 
 #[derive(serde::Deserialize)]
@@ -220,14 +222,17 @@ impl Oracle {
         // An opening that was torn, and is named as such, cannot say how the chain before ended.
         let torn = records.values().any(|c| !c.contains_key(&0));
         let excused = self.excused || torn;
+        let heads: BTreeSet<&str> =
+            records.values().filter_map(|c| Some(c.get(&0)?.data.previous.as_ref()?.id.as_str())).collect();
         for (chain, here) in records {
+            let blind = self.reads_failed && !heads.contains(&**chain);
             for (seq, record) in here {
                 let named = unknown.get(&**chain).is_some_and(|r| r.first <= *seq && *seq <= r.last);
                 match self.fates.get(&record.id) {
                     Some(Fate::Refused | Fate::Vanished) if amended.contains(&record.id) || named => {}
                     // Not on the disk, or not readable, when the next process named the head.
                     Some(Fate::Refused | Fate::Vanished) if unknown.get(&**chain).is_some_and(|r| *seq > r.last) => {}
-                    Some(Fate::Refused | Fate::Vanished) if excused || self.is_spoiled(chain) => {}
+                    Some(Fate::Refused | Fate::Vanished) if excused || blind || self.is_spoiled(chain) => {}
                     Some(Fate::Refused | Fate::Vanished) => {
                         let unknown = unknown.get(&**chain);
                         return Err(format!(

@@ -81,7 +81,10 @@ impl World<'_> {
             Step::Settle => self.process.held.clear(),
             Step::Publish(steps) => self.process.publish(*steps),
             Step::FailWrites(after, times) => self.disk.0.lock().fail_in = Some((*after, *times)),
-            Step::FailReads(after, times) => self.disk.0.lock().fail_reads = Some((*after, *times)),
+            Step::FailReads(after, times) => {
+                self.disk.0.lock().fail_reads = Some((*after, *times));
+                self.oracle.reads_failed = true;
+            }
             Step::Broker { down } => self.topic.lock().down = *down,
             Step::Refuse { overload, attempts } => self.refuse(*overload, *attempts),
             Step::Crash { after, power } => {
