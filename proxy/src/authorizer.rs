@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::policy::request::Request;
 use crate::policy::verdict::Reason;
 use crate::wire::answer::Answer;
 
 /// What is sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'a> {
-    /// The question exactly as it was read.
-    pub bytes: &'a [u8],
+    pub request: &'a Request,
     /// W3C trace context that names the attempt's span.
     pub traceparent: &'a str,
 }

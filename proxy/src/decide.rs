@@ -2,7 +2,9 @@
 //! remembered before its record is durable. Called by `pipeline`, once a question.
 
 pub mod attempt;
+pub mod breaker;
 pub mod cache;
+pub mod combine;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +13,14 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::authorizer::Authorizer;
-use crate::decide::attempt::{Asking, Guarded, Limits, Verdict};
+use crate::decide::attempt::{Asking, Guarded, Limits};
 use crate::decide::cache::{Cache, Entry};
+use crate::decide::combine::Asked;
 use crate::metrics::Metrics;
-use crate::policy::decided::{CacheUse, Call, Decided, Outcome};
+use crate::policy::decided::{CacheUse, Decided, Outcome};
 use crate::policy::key::{IgnoreList, Key, KeyMaker};
 use crate::policy::request::Request;
-use crate::policy::route::{Combine, Globs, Route, Routes};
+use crate::policy::route::{Globs, Route, Routes};
 use crate::policy::verdict::{CacheState, Decision, Origin, Reason};
 use crate::trace;
 
@@ -114,9 +117,7 @@ impl Decider {
         };
         let cutoff = deadline.checked_sub(RECORD_RESERVE).unwrap_or(deadline);
         let asking = Asking { request, trace, tracer, cutoff };
-        let asked = match route.combine {
-            Combine::First => self.first(route, asking).await,
-        };
+        let asked = self.ask(route, asking).await;
         let fresh = key.and_then(|key| fresh(key, route, &asked, id));
         (asked.decided(route, if key.is_some() { CacheUse::MISS } else { CacheUse::OFF }), fresh)
     }
@@ -151,26 +152,13 @@ impl Decider {
         !route.cache.is_off() && request.bytes.len() <= MAX_CACHED_QUESTION && self.cacheable.matches(&request.action)
     }
 
-    /// In order, the next one only on a fault. Of several faults the first counts.
-    async fn first(&self, route: &Route, asking: Asking<'_>) -> Asked {
-        let mut calls = Vec::with_capacity(1);
-        let mut fault = None;
-        for authorizer in route.ask.iter().filter_map(|place| self.authorizers.get(*place)) {
-            if Instant::now() >= asking.cutoff {
-                fault.get_or_insert(Reason::Deadline);
-                break;
-            }
-            let verdict = authorizer.ask(asking, &mut calls).await;
-            if let Outcome::Fault(reason) = verdict.outcome {
-                fault.get_or_insert(reason);
-                continue;
-            }
-            return Asked { verdict, decided_by: Some(authorizer.name().clone()), fallback: fault.is_some(), calls };
+    async fn ask(&self, route: &Route, asking: Asking<'_>) -> Asked {
+        let authorizers = route.ask.iter().filter_map(|place| self.authorizers.get(*place));
+        let asked = combine::ask(route.combine, authorizers, asking).await;
+        if asked.fallback {
+            self.metrics.fallback(&route.name);
         }
-        // The routes were checked, so somebody was asked; if not, that is a defect and no reason to allow.
-        let outcome = Outcome::Fault(fault.unwrap_or(Reason::Internal));
-        let verdict = Verdict { outcome, sent: Instant::now(), keep_at_most: None };
-        Asked { verdict, decided_by: None, fallback: false, calls }
+        asked
     }
 }
 
@@ -178,14 +166,6 @@ enum Looked {
     Hit(Box<Decided>),
     Miss(Key),
     Off,
-}
-
-/// What the authorizers said together.
-struct Asked {
-    verdict: Verdict,
-    decided_by: Option<Arc<str>>,
-    fallback: bool,
-    calls: Vec<Call>,
 }
 
 impl Asked {
@@ -216,7 +196,7 @@ fn fresh(key: Key, route: &Route, asked: &Asked, record_id: Uuid) -> Option<Fres
     let lifetime = asked.verdict.keep_at_most.map_or(configured, |limit| limit.min(configured));
     let entry = Entry {
         answer: answer.clone(),
-        decided_by: asked.decided_by.clone()?,
+        decided_by: asked.decided_by.clone(),
         fallback: asked.fallback,
         record_id,
         sent: asked.verdict.sent,
@@ -229,7 +209,7 @@ fn hit_decided(route: &Route, hit: cache::Hit) -> Decided {
         outcome: Outcome::Answered(hit.entry.answer),
         origin: Origin::Cache,
         route: Some(route.name.clone()),
-        decided_by: Some(hit.entry.decided_by),
+        decided_by: hit.entry.decided_by,
         fallback: hit.entry.fallback,
         calls: Vec::new(),
         cache: CacheUse { state: CacheState::Hit, age: Some(hit.age), record_id: Some(hit.entry.record_id) },

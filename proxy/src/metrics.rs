@@ -184,8 +184,22 @@ impl Metrics {
         });
     }
 
+    /// A question that an authorizer was spared.
+    pub fn authorizer_not_asked(&self, authorizer: &str, why: Reason) {
+        self.series.authorizers.with(Some(authorizer), |authorizer| authorizer.count(why));
+    }
+
+    pub fn authorizer_breaker(&self, authorizer: &str, open: bool) {
+        self.series.authorizers.with(Some(authorizer), |authorizer| authorizer.breaker_open.set(i64::from(open)));
+    }
+
     pub fn authorizer_in_flight(&self, authorizer: &str) -> InFlight {
         self.series.authorizers.with(Some(authorizer), |authorizer| InFlight::begin(&authorizer.in_flight))
+    }
+
+    /// The route's verdict came from an authorizer that was asked after another one's fault.
+    pub fn fallback(&self, route: &str) {
+        self.series.routes.with(Some(route), |route| route.fallbacks.as_ref().map(Counter::inc));
     }
 
     pub fn cache_request(&self, result: CacheState) {

@@ -2,6 +2,7 @@
 //! No I/O. Called by `authorizer` (answers) and `pipeline` (questions, replies).
 
 pub mod answer;
+pub mod authzen;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod question;

@@ -12,10 +12,11 @@ use crate::audit::publisher::{self, Publisher};
 use crate::audit::spool::{self, Spool, StartError};
 use crate::authorizer::Authorizer;
 use crate::authorizer::tls;
-use crate::authorizer::webhook::{self, Webhook, WebhookError};
+use crate::authorizer::webhook::{self, Dialect, Webhook, WebhookError};
 use crate::config::Config;
 use crate::config::meant;
 use crate::decide::attempt::{CacheControl, DenyOnly, Limits, RetryOn};
+use crate::decide::breaker;
 use crate::decide::{self, CacheOptions, Decider, OptionsError};
 use crate::front;
 use crate::front::tokens::{LOCAL, Tokens};
@@ -86,6 +87,10 @@ fn webhook(authorizer: &meant::Authorizer) -> Result<Arc<dyn Authorizer>, PartEr
         token: authorizer.token.clone(),
         tls,
         pool: authorizer.max_in_flight,
+        dialect: match authorizer.dialect {
+            meant::Dialect::Minio => Dialect::Minio,
+            meant::Dialect::Authzen => Dialect::Authzen,
+        },
     };
     let built =
         Webhook::new(options).map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })?;
@@ -105,6 +110,7 @@ fn limits(authorizer: &meant::Authorizer) -> Limits {
         retries: authorizer.retries,
         retry_on: authorizer.retry_on.iter().map(retry).collect(),
         max_in_flight: authorizer.max_in_flight,
+        breaker: breaker::Options { failures: authorizer.breaker.failures, open_for: authorizer.breaker.open_for },
         deny_only: match authorizer.deny_only {
             meant::DenyOnly::Ask => DenyOnly::Ask,
             meant::DenyOnly::Deny => DenyOnly::Deny,
@@ -127,7 +133,11 @@ fn route(config: &Config, route: &meant::Route) -> Route {
             account: Globs::new(&route.matches.account),
         },
         ask: route.ask.iter().filter_map(place).collect(),
-        combine: Combine::First,
+        combine: match route.combine {
+            meant::Combine::First => Combine::First,
+            meant::Combine::All => Combine::All,
+            meant::Combine::Any => Combine::Any,
+        },
         cache: Lifetimes { allow: route.allow_ttl, deny: route.deny_ttl },
     }
 }

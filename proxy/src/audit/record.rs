@@ -25,7 +25,7 @@ const MAX_SHORT: usize = 128;
 const MAX_ACTION: usize = 256;
 
 /// Conditions that are known to hold secrets. Their names are recorded where they were present; their values never.
-const SECRET_CONDITIONS: &[&str] = &[
+pub const SECRET_CONDITIONS: &[&str] = &[
     "Authorization",
     "Cookie",
     "Signature",
@@ -217,7 +217,7 @@ impl AuthorizerPart {
             latency_us: whole_micros(call.latency),
             decision_id: answer.and_then(Answer::decision_id).map(str::to_owned),
             revision: answer.and_then(Answer::revision).map(str::to_owned),
-            message: None,
+            message: answer.and_then(Answer::message).map(str::to_owned),
         }
     }
 }

@@ -62,7 +62,7 @@ impl Resolver {
         }
     }
 
-    fn with_lookup(lookup: impl Fn() -> Found + Send + Sync + 'static) -> Self {
+    pub(super) fn with_lookup(lookup: impl Fn() -> Found + Send + Sync + 'static) -> Self {
         Self(Source::Name(Arc::new(Name { lookup: Box::new(lookup), state: Mutex::default() })))
     }
 

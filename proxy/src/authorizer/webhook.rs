@@ -1,6 +1,7 @@
 //! An authorizer behind a URL: pingora's connector and pool, our own exchange on the connection. Not the meaning of
 //! what it answers; that is `wire::answer`. Built by `app`, called through the [`Authorizer`] trait.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,19 +22,29 @@ use crate::authorizer::tls::{self, TlsError};
 use crate::authorizer::url::Url;
 use crate::authorizer::{Attempt, Authorizer, Question};
 use crate::policy::verdict::Reason;
-use crate::wire::answer;
+use crate::wire::{answer, authzen};
 
 /// Everything about one authorizer that does not change until a reload.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub name: Arc<str>,
     pub url: Url,
+    pub dialect: Dialect,
     /// Sent as `Authorization`, as it is.
     pub token: Option<SecretString>,
     /// Not looked at for `http://`.
     pub tls: tls::Options,
     /// Idle connections kept; the authorizer's `max_in_flight`.
     pub pool: usize,
+}
+
+/// How question and answer are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The question is sent exactly as MinIO wrote it.
+    Minio,
+    /// An evaluation of the OpenID AuthZEN Authorization API 1.0.
+    Authzen,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +57,7 @@ pub enum WebhookError {
 
 pub struct Webhook {
     name: Arc<str>,
+    dialect: Dialect,
     /// The part of a question's head that is always the same; the token is in it.
     head: SecretBox<Vec<u8>>,
     tls: Option<tls::Client>,
@@ -70,6 +82,7 @@ impl Webhook {
         Ok(Self {
             head: SecretBox::new(Box::new(fixed_head(url, options.token.as_ref())?)),
             name: options.name,
+            dialect: options.dialect,
             tls,
             group: GROUPS.fetch_add(1, Ordering::Relaxed) as u64,
             resolver: Resolver::new(&url.host(), url.port),
@@ -90,14 +103,18 @@ impl Webhook {
     /// Head and body in one piece: one system call, one packet where it fits.
     fn on_the_wire(&self, question: &Question<'_>) -> Vec<u8> {
         let head = self.head.expose_secret();
-        let mut bytes = Vec::with_capacity(head.len() + question.bytes.len() + 128);
+        let body = match self.dialect {
+            Dialect::Minio => Cow::Borrowed(question.request.bytes.as_ref()),
+            Dialect::Authzen => Cow::Owned(authzen::evaluation(question.request)),
+        };
+        let mut bytes = Vec::with_capacity(head.len() + body.len() + 128);
         bytes.extend_from_slice(head);
         bytes.extend_from_slice(b"traceparent: ");
         bytes.extend_from_slice(question.traceparent.as_bytes());
         bytes.extend_from_slice(b"\r\nContent-Length: ");
-        bytes.extend_from_slice(question.bytes.len().to_string().as_bytes());
+        bytes.extend_from_slice(body.len().to_string().as_bytes());
         bytes.extend_from_slice(b"\r\n\r\n");
-        bytes.extend_from_slice(question.bytes);
+        bytes.extend_from_slice(&body);
         bytes
     }
 
@@ -110,11 +127,11 @@ impl Webhook {
             match self.converse(stream, &peer, &bytes).await {
                 // Closed while it was idle, which says nothing about the authorizer: not an attempt of its own.
                 Err(Broken { silent: true, .. }) => {}
-                done => return meaning(done),
+                done => return self.meaning(done),
             }
         }
         match self.connect(&addresses, half_way(end)).await {
-            Ok((peer, stream)) => meaning(self.converse(stream, &peer, &bytes).await),
+            Ok((peer, stream)) => self.meaning(self.converse(stream, &peer, &bytes).await),
             Err(reason) => Attempt::fault(reason),
         }
     }
@@ -170,6 +187,22 @@ impl Webhook {
         }
         Ok(received)
     }
+
+    fn meaning(&self, exchanged: Result<Received, Broken>) -> Attempt {
+        let Received { head, body, .. } = match exchanged {
+            Ok(received) => received,
+            Err(broken) => return Attempt { outcome: Err(broken.reason), status: broken.status, keep_at_most: None },
+        };
+        let read = match self.dialect {
+            Dialect::Minio => answer::read,
+            Dialect::Authzen => answer::read_authzen,
+        };
+        Attempt {
+            outcome: read(head.status, head.content_encoding.as_deref(), head.location, &body),
+            status: Some(head.status),
+            keep_at_most: head.freshness.keep_at_most(),
+        }
+    }
 }
 
 #[async_trait]
@@ -208,17 +241,6 @@ fn fixed_head(url: &Url, token: Option<&SecretString>) -> Result<Vec<u8>, Webhoo
     Ok(head)
 }
 
-fn meaning(exchanged: Result<Received, Broken>) -> Attempt {
-    match exchanged {
-        Err(broken) => Attempt { outcome: Err(broken.reason), status: broken.status, keep_at_most: None },
-        Ok(Received { head, body, .. }) => Attempt {
-            outcome: answer::read(head.status, head.content_encoding.as_deref(), head.location, &body),
-            status: Some(head.status),
-            keep_at_most: head.freshness.keep_at_most(),
-        },
-    }
-}
-
 /// Why there is no connection.
 fn refusal(error: &ErrorType) -> Reason {
     match error {
@@ -230,3 +252,6 @@ fn refusal(error: &ErrorType) -> Reason {
         _ => Reason::Connect,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,9 +23,6 @@ enum Asks {
 
 const MISSING: &[(&str, Asks)] = &[
     ("listen.tls", Asks::Always),
-    ("authorizer.dialect", Asks::Beyond("minio")),
-    ("authorizer.breaker", Asks::Always),
-    ("route.combine", Asks::Beyond("first")),
     ("route.shadow", Asks::NotEmpty),
     ("cache.recheck", Asks::AboveZero),
     ("audit.privacy.account", Asks::Beyond("plain")),

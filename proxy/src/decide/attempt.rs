@@ -1,5 +1,5 @@
-//! One authorizer within a decision: its attempts, its time, its bulkhead. Not which authorizers are asked; that is
-//! `decide`, the only caller.
+//! One authorizer within a decision: its breaker, its attempts, its time, its bulkhead. Not which authorizers are asked;
+//! that is `decide::combine`, the only caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use crate::authorizer::{Authorizer, Question};
+use crate::decide::breaker::{self, Breaker, Sign};
 use crate::metrics::Metrics;
 use crate::policy::decided::{Call, Outcome};
 use crate::policy::request::Request;
@@ -25,6 +26,7 @@ pub struct Limits {
     pub retry_on: Vec<RetryOn>,
     /// Attempts at a time; at least 1.
     pub max_in_flight: usize,
+    pub breaker: breaker::Options,
     pub deny_only: DenyOnly,
     pub cache_control: CacheControl,
 }
@@ -97,6 +99,7 @@ pub struct Guarded {
     authorizer: Arc<dyn Authorizer>,
     limits: Limits,
     places: Semaphore,
+    breaker: Breaker,
     metrics: Arc<Metrics>,
     /// The last question ended in a fault: the log has a line when this changes, not one a question.
     failing: AtomicBool,
@@ -105,19 +108,32 @@ pub struct Guarded {
 impl Guarded {
     pub fn new(authorizer: Arc<dyn Authorizer>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let places = Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS));
-        Self { authorizer, limits, places, metrics, failing: AtomicBool::new(false) }
+        let breaker = Breaker::new(limits.breaker, told(authorizer.name().clone(), limits.breaker, metrics.clone()));
+        Self { authorizer, limits, places, breaker, metrics, failing: AtomicBool::new(false) }
     }
 
     pub fn name(&self) -> &Arc<str> {
         self.authorizer.name()
     }
 
-    /// Asks until there is an answer, a fault that asking again would not mend, or no attempt or time left. Every
-    /// attempt is added to `calls`; the last one counts.
+    /// What this authorizer says to a question. Every attempt is added to `calls`, and one where it was not asked.
     pub async fn ask(&self, asking: Asking<'_>, calls: &mut Vec<Call>) -> Verdict {
         if asking.request.deny_only && self.limits.deny_only == DenyOnly::Deny {
-            return self.declared(calls);
+            return self.not_asked(Outcome::Declared, calls);
         }
+        let Some(passed) = self.breaker.enter(Instant::now()) else {
+            self.metrics.authorizer_not_asked(self.name(), Reason::BreakerOpen);
+            return self.not_asked(Outcome::Fault(Reason::BreakerOpen), calls);
+        };
+        let verdict = self.attempts(asking, calls).await;
+        passed.end(Sign::of(&verdict.outcome), Instant::now());
+        self.note(&verdict.outcome);
+        verdict
+    }
+
+    /// Asks until there is an answer, a fault that asking again would not mend, or no attempt or time left. The last
+    /// attempt counts.
+    async fn attempts(&self, asking: Asking<'_>, calls: &mut Vec<Call>) -> Verdict {
         let mut attempt = 1;
         loop {
             let verdict = self.attempt(asking, attempt, calls).await;
@@ -126,7 +142,6 @@ impl Guarded {
                 Outcome::Fault(reason) => self.limits.retry_on.iter().any(|on| on.reason() == *reason),
             };
             if !again || attempt > self.limits.retries || Instant::now() >= asking.cutoff {
-                self.note(&verdict.outcome);
                 return verdict;
             }
             attempt += 1;
@@ -150,18 +165,18 @@ impl Guarded {
         }
     }
 
-    fn declared(&self, calls: &mut Vec<Call>) -> Verdict {
+    fn not_asked(&self, outcome: Outcome, calls: &mut Vec<Call>) -> Verdict {
         let sent = Instant::now();
         calls.push(Call {
             authorizer: self.name().clone(),
-            outcome: Outcome::Declared,
+            outcome: outcome.clone(),
             status: None,
             attempt: 0,
             started: sent,
             latency: Duration::ZERO,
             span_id: 0,
         });
-        Verdict { outcome: Outcome::Declared, sent, keep_at_most: None }
+        Verdict { outcome, sent, keep_at_most: None }
     }
 
     async fn attempt(&self, asking: Asking<'_>, attempt: u32, calls: &mut Vec<Call>) -> Verdict {
@@ -185,7 +200,7 @@ impl Guarded {
                 let _counted = self.metrics.authorizer_in_flight(self.name());
                 let (limit, over) = self.limit(asking.cutoff, Reason::Timeout);
                 let traceparent = asking.trace.traceparent(span_id);
-                let question = Question { bytes: &asking.request.bytes, traceparent: &traceparent };
+                let question = Question { request: asking.request, traceparent: &traceparent };
                 let came = self.authorizer.ask(&question, limit).await;
                 call.status = came.status;
                 call.outcome = match came.outcome {
@@ -204,8 +219,7 @@ impl Guarded {
         Verdict { outcome, sent, keep_at_most }
     }
 
-    /// Whether the authorizer may be asked now: a place in its bulkhead, waited for in turn. A breaker's place is
-    /// here, before the wait.
+    /// Whether the authorizer may be asked now: a place in its bulkhead, waited for in turn.
     async fn guard(&self, cutoff: Instant) -> Result<SemaphorePermit<'_>, Reason> {
         if let Ok(place) = self.places.try_acquire() {
             return Ok(place);
@@ -222,5 +236,19 @@ impl Guarded {
     fn limit(&self, cutoff: Instant, fault: Reason) -> (Duration, Reason) {
         let left = cutoff.saturating_duration_since(Instant::now());
         if left < self.limits.timeout { (left, Reason::Deadline) } else { (self.limits.timeout, fault) }
+    }
+}
+
+/// What becomes known of a breaker: the metric, and a line in the log.
+fn told(name: Arc<str>, options: breaker::Options, metrics: Arc<Metrics>) -> impl Fn(bool) + Send + Sync {
+    metrics.authorizer_breaker(&name, false);
+    move |open| {
+        metrics.authorizer_breaker(&name, open);
+        if open {
+            let breaker::Options { failures, open_for } = options;
+            tracing::warn!(authorizer = %name, failures, ?open_for, "breaker open: the authorizer is left alone");
+        } else {
+            tracing::info!(authorizer = %name, "breaker closed: the authorizer is asked again");
+        }
     }
 }

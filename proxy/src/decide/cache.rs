@@ -19,8 +19,8 @@ use crate::wire::answer::Answer;
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub answer: Answer,
-    /// The authorizer that gave it.
-    pub decided_by: Arc<str>,
+    /// The authorizer that gave it; `None` where it took all of them.
+    pub decided_by: Option<Arc<str>>,
     /// It was given after another authorizer's fault.
     pub fallback: bool,
     /// The record of the decision that it was first given for.

@@ -9,9 +9,10 @@ use parking_lot::Mutex;
 use super::*;
 use crate::authorizer::{Attempt, Question};
 use crate::decide::attempt::{CacheControl, DenyOnly, RetryOn};
+use crate::decide::breaker;
 use crate::metrics::Names;
 use crate::policy::request::Claims;
-use crate::policy::route::{Lifetimes, Matcher};
+use crate::policy::route::{Combine, Lifetimes, Matcher};
 use crate::trace::Tracer;
 use crate::wire::answer;
 
@@ -81,6 +82,7 @@ fn limits() -> Limits {
         retries: 1,
         retry_on: vec![RetryOn::Connect, RetryOn::ConnectionLost],
         max_in_flight: 512,
+        breaker: breaker::Options { failures: 10, open_for: Duration::from_secs(5) },
         deny_only: DenyOnly::Ask,
         cache_control: CacheControl::Honour,
     }
@@ -148,5 +150,7 @@ fn reasons(decided: &Decided) -> Vec<(&str, u32, Reason)> {
     decided.calls.iter().map(|call| (&*call.authorizer, call.attempt, call.outcome.reason())).collect()
 }
 
+mod broken;
 mod cached;
+mod combined;
 mod first;

@@ -62,6 +62,8 @@ pub const METRICS: &[Metric] = &[
     counter("countersign_authorizer_requests_total", "Attempts at an authorizer by what came of them", &["authorizer", "outcome"]),
     histogram("countersign_authorizer_duration_seconds", "One attempt at an authorizer", &["authorizer"]),
     gauge("countersign_authorizer_in_flight", "Attempts under way", &["authorizer"]),
+    gauge("countersign_authorizer_breaker_open", "1 while the authorizer is left alone, but for one probe at a time", &["authorizer"]),
+    counter("countersign_fallbacks_total", "Verdicts of an authorizer that was asked after another one's fault; cached ones not again", &["route"]),
     counter("countersign_cache_requests_total", "What the decision cache did for a decision", &["result"]),
     gauge("countersign_cache_entries", "Remembered decisions", &[]),
     gauge("countersign_cache_enabled", "1 while the route's cache is in use", &["route"]),

@@ -37,6 +37,8 @@ pub(super) struct Route {
     faults: Vec<Option<Counter>>,
     /// `None` for the route that is none.
     pub(super) cache_enabled: Option<Gauge>,
+    /// `None` for the route that is none.
+    pub(super) fallbacks: Option<Counter>,
 }
 
 impl Route {
@@ -71,6 +73,7 @@ pub(super) struct Authorizer {
     outcomes: Vec<Counter>,
     pub(super) duration: Durations,
     pub(super) in_flight: Gauge,
+    pub(super) breaker_open: Gauge,
 }
 
 impl Authorizer {
@@ -168,9 +171,11 @@ struct Families {
     decisions: Family<Labels, Counter>,
     faults: Family<Labels, Counter>,
     cache_enabled: Family<Labels, Gauge>,
+    fallbacks: Family<Labels, Counter>,
     authorizer_requests: Family<Labels, Counter>,
     authorizer_duration: Family<Labels, Durations, fn() -> Durations>,
     authorizer_in_flight: Family<Labels, Gauge>,
+    authorizer_breaker_open: Family<Labels, Gauge>,
     front_requests: Family<Labels, Counter>,
     probes: Family<Labels, Counter>,
 }
@@ -181,9 +186,11 @@ impl Families {
             decisions: Family::default(),
             faults: Family::default(),
             cache_enabled: Family::default(),
+            fallbacks: Family::default(),
             authorizer_requests: Family::default(),
             authorizer_duration: Family::new_with_constructor(durations),
             authorizer_in_flight: Family::default(),
+            authorizer_breaker_open: Family::default(),
             front_requests: Family::default(),
             probes: Family::default(),
         };
@@ -193,9 +200,11 @@ impl Families {
         add("countersign_authorizer_requests_total", &families.authorizer_requests);
         add("countersign_front_requests_total", &families.front_requests);
         add("countersign_probes_total", &families.probes);
+        add("countersign_fallbacks_total", &families.fallbacks);
         register(registry, "countersign_cache_enabled", families.cache_enabled.clone());
         register(registry, "countersign_authorizer_duration_seconds", families.authorizer_duration.clone());
         register(registry, "countersign_authorizer_in_flight", families.authorizer_in_flight.clone());
+        register(registry, "countersign_authorizer_breaker_open", families.authorizer_breaker_open.clone());
         families
     }
 
@@ -218,7 +227,13 @@ impl Families {
             Some(self.faults.get_or_create_owned(&labels("countersign_faults_total", &values)))
         };
         let enabled = || self.cache_enabled.get_or_create_owned(&labels("countersign_cache_enabled", &[route]));
-        Route { decisions, faults: Reason::ALL.iter().map(fault).collect(), cache_enabled: named.then(enabled) }
+        let fallbacks = || self.fallbacks.get_or_create_owned(&labels("countersign_fallbacks_total", &[route]));
+        Route {
+            decisions,
+            faults: Reason::ALL.iter().map(fault).collect(),
+            cache_enabled: named.then(enabled),
+            fallbacks: named.then(fallbacks),
+        }
     }
 
     fn authorizer(&self, authorizer: &str) -> Authorizer {
@@ -238,6 +253,9 @@ impl Families {
                 .authorizer_duration
                 .get_or_create_owned(&labels("countersign_authorizer_duration_seconds", &one)),
             in_flight: self.authorizer_in_flight.get_or_create_owned(&labels("countersign_authorizer_in_flight", &one)),
+            breaker_open: self
+                .authorizer_breaker_open
+                .get_or_create_owned(&labels("countersign_authorizer_breaker_open", &one)),
         }
     }
 

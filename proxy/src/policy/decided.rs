@@ -45,7 +45,8 @@ pub struct Call {
     pub outcome: Outcome,
     /// The HTTP status, if a status line arrived.
     pub status: Option<u16>,
-    /// 1 for the first attempt at this authorizer; 0 where it was not asked ([`Outcome::Declared`]): no span, no status.
+    /// 1 for the first attempt at this authorizer; 0 where it was not asked ([`Outcome::Declared`], or its breaker was
+    /// open): no span, no status.
     pub attempt: u32,
     pub started: Instant,
     pub latency: Duration,

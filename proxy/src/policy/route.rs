@@ -13,6 +13,10 @@ use crate::policy::request::Request;
 pub enum Combine {
     /// In order, the next one only on a fault of the one before.
     First,
+    /// At once; every one must allow.
+    All,
+    /// At once; one allow is enough.
+    Any,
 }
 
 /// For how long an answer is kept, counted from when its question was sent. Zero keeps nothing.

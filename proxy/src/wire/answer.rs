@@ -2,6 +2,7 @@
 //! we take for an allow MinIO would have taken for one as well. Not the connection to the authorizer, whose faults
 //! have reasons of their own. Called by `authorizer`.
 
+use crate::policy::limited::limited;
 use crate::policy::verdict::{Decision, Reason};
 use crate::wire::strict::{self, Limits, Node, StrictError};
 
@@ -10,6 +11,9 @@ pub const MAX_ANSWER: usize = 64 * 1024;
 
 /// `decision_id` and `revision` are at most this long (characters, all ASCII).
 const MAX_ID: usize = 128;
+
+/// A message is cut to this (bytes).
+const MAX_MESSAGE: usize = 256;
 
 const LIMITS: Limits = Limits { depth: 32, members: 4096, elements: MAX_ANSWER, finite: false };
 
@@ -20,11 +24,12 @@ pub struct Answer {
     decision: Decision,
     decision_id: Option<Box<str>>,
     revision: Option<Box<str>>,
+    message: Option<Box<str>>,
 }
 
 impl Answer {
     /// A deny that needs nobody to give it, such as that of an authorizer that is not asked about explicit denies.
-    pub const DENIED: Self = Self { decision: Decision::Deny, decision_id: None, revision: None };
+    pub const DENIED: Self = Self { decision: Decision::Deny, decision_id: None, revision: None, message: None };
 
     pub fn decision(&self) -> Decision {
         self.decision
@@ -40,6 +45,12 @@ impl Answer {
     pub fn revision(&self) -> Option<&str> {
         self.revision.as_deref()
     }
+
+    /// Why, in the authorizer's words: `context.reason` of an AuthZEN answer. At most 256 bytes, without control and
+    /// formatting characters. Never from dialect `minio`, whose authorizers are sent secrets that they could repeat.
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
 }
 
 /// Reads a whole answer. `location` says whether a `Location` header was sent; `body` must be complete.
@@ -49,7 +60,7 @@ impl Answer {
 pub fn read(status: u16, content_encoding: Option<&str>, location: bool, body: &[u8]) -> Result<Answer, Reason> {
     let root = document(status, content_encoding, location, body)?;
     let decision = verdict(&root)?;
-    Ok(Answer { decision, decision_id: decision_id(&root), revision: revision(&root) })
+    Ok(Answer { decision, decision_id: decision_id(&root), revision: revision(&root), message: None })
 }
 
 /// The same for an answer of the OpenID AuthZEN Authorization API 1.0: `{"decision":<bool>,…}`.
@@ -66,7 +77,7 @@ pub fn read_authzen(
         true => Decision::Allow,
         false => Decision::Deny,
     };
-    Ok(Answer { decision, decision_id: decision_id(&root), revision: None })
+    Ok(Answer { decision, decision_id: decision_id(&root), revision: None, message: message(&root) })
 }
 
 /// What every dialect asks for: an object, whole, at the right status, and without a member twice.
@@ -170,6 +181,19 @@ fn revision(root: &Node<'_>) -> Option<Box<str>> {
         return bundle.value.get("revision").and_then(|member| printable(&member.value));
     }
     provenance.get("revision").and_then(|member| printable(&member.value))
+}
+
+fn message(root: &Node<'_>) -> Option<Box<str>> {
+    let text = root.get("context")?.value.get("reason")?.value.as_str()?;
+    let fits = !text.trim().is_empty() && !text.chars().any(is_invisible);
+    fits.then(|| limited(text, MAX_MESSAGE).into())
+}
+
+/// What a terminal would act upon, or what would make a reader see another text than there is.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Free text of an authorizer ends here: it could repeat the question, secrets included.

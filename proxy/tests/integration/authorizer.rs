@@ -11,8 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use countersign::authorizer::url::Url;
-use countersign::authorizer::webhook::{Options, Webhook};
+use countersign::authorizer::webhook::{Dialect, Options, Webhook};
 use countersign::authorizer::{Attempt, Authorizer, Question, tls};
+use countersign::policy::request::{Claims, Request};
 use countersign::policy::verdict::{Decision, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
@@ -24,7 +25,14 @@ const LIMIT: Duration = Duration::from_secs(5);
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 fn options(url: &str) -> Options {
-    Options { name: "opa".into(), url: Url::parse(url).unwrap(), token: None, tls: tls::Options::default(), pool: 8 }
+    Options {
+        name: "opa".into(),
+        url: Url::parse(url).unwrap(),
+        dialect: Dialect::Minio,
+        token: None,
+        tls: tls::Options::default(),
+        pool: 8,
+    }
 }
 
 fn webhook(url: &str) -> Webhook {
@@ -36,7 +44,21 @@ async fn ask(webhook: &Webhook, limit: Duration) -> Attempt {
 }
 
 async fn ask_about(webhook: &Webhook, bytes: &[u8], limit: Duration) -> Attempt {
-    webhook.ask(&Question { bytes, traceparent: TRACEPARENT }, limit).await
+    let request = Request {
+        bytes: bytes::Bytes::copy_from_slice(bytes),
+        account: "alice".into(),
+        groups: None,
+        action: "s3:GetObject".into(),
+        original_action: None,
+        bucket: "photos".into(),
+        object: "a".into(),
+        owner: false,
+        deny_only: false,
+        conditions: Vec::new(),
+        claims: Claims::default(),
+        unknown: Vec::new(),
+    };
+    webhook.ask(&Question { request: &request, traceparent: TRACEPARENT }, limit).await
 }
 
 fn reason(attempt: &Attempt) -> Reason {

@@ -27,7 +27,8 @@ fn script(reason: Reason) -> Option<Script> {
         Reason::Timeout => answer(Answer::allow().after(slow)),
         Reason::ConnectionLost => answer(Answer::allow().close_in_body(7)),
         // Nobody listens, no such name, no certificate, no place: `authorizer` and `outages`.
-        Reason::Connect | Reason::Dns | Reason::Tls | Reason::AuthorizerBusy | Reason::BreakerOpen => None,
+        Reason::Connect | Reason::Dns | Reason::Tls | Reason::AuthorizerBusy => None,
+        Reason::BreakerOpen => None,                                   // `combining`
         Reason::Deadline | Reason::NoRoute | Reason::Internal => None, // below
         Reason::Overload | Reason::AuditUnavailable | Reason::AuditTimeout => None, // below and `outages`
         Reason::MalformedRequest | Reason::AmbiguousRequest | Reason::RequestTooLarge => None, // `front`

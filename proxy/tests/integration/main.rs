@@ -10,6 +10,7 @@ mod authorizer; // the webhook against misbehaving servers
 mod cache; // hits, lifetimes, and which record they name
 mod canaries; // no secret in any sink
 mod checkpoints; // signed statements about the chain, and the keys that sign
+mod combining; // several authorizers, the breaker, dialect authzen
 mod config_files; // every shipped configuration, and its documentation
 mod crash; // kill -9 under load
 mod damage; // a spool damaged at random, thousands of times

@@ -274,18 +274,14 @@ fn what_would_lose_records_is_refused() {
 
 #[test]
 fn what_is_not_built_is_refused() {
-    let authorizer = "dialect = \"authzen\"\nbreaker = { failures = 10 }\n[[route]]\nname = \"r\"\nask = [\"opa\"]\n\
-                      combine = \"any\"\nshadow = [\"opa\"]\n[cache]\nrecheck = 1";
+    let authorizer = "[[route]]\nname = \"r\"\nask = [\"opa\"]\nshadow = [\"opa\"]\n[cache]\nrecheck = 1";
     before(
         "[audit]",
         authorizer,
         &[
-            "6:11: `authorizer.dialect = \"authzen\"` is not available in this version",
-            "7:11: `authorizer.breaker` is not available in this version",
-            "11:11: `route.combine = \"any\"` is not available in this version",
-            "12:10: `route.shadow` is not available in this version",
-            "12:11: `opa` is asked by this route already; a shadow is another one",
-            "14:11: `cache.recheck` is not available in this version",
+            "9:10: `route.shadow` is not available in this version",
+            "9:11: `opa` is asked by this route already; a shadow is another one",
+            "11:11: `cache.recheck` is not available in this version",
         ],
     );
     let audit = "signing_key = { env = \"TOKEN\" }\nprivacy = { account = \"hmac\", object = \"plian\" }";

@@ -13,7 +13,7 @@ fn key(number: u64) -> Key {
 
 fn entry(body: &str, sent: Instant) -> Entry {
     let answer = crate::wire::answer::read(200, None, false, body.as_bytes()).unwrap();
-    Entry { answer, decided_by: "opa".into(), fallback: false, record_id: Uuid::now_v7(), sent }
+    Entry { answer, decided_by: Some("opa".into()), fallback: false, record_id: Uuid::now_v7(), sent }
 }
 
 fn allow(sent: Instant) -> Entry {

@@ -206,6 +206,25 @@ fn authzen_answers_are_as_strict() {
     assert_eq!(Answer::DENIED.decision(), Decision::Deny);
 }
 
+#[test]
+fn an_authzen_reason_is_recorded_within_limits() {
+    let message = |reason: &str| {
+        let body = serde_json::json!({ "decision": false, "context": { "reason": reason } }).to_string();
+        read_authzen(200, None, false, body.as_bytes()).unwrap().message().map(str::to_owned)
+    };
+    assert_eq!(message("not in the group „staff“").as_deref(), Some("not in the group „staff“"));
+    let long = message(&"ä".repeat(5_000)).unwrap();
+    assert!(long.len() <= 256 && long.contains("…sha256:"), "{long}");
+    for hidden in ["", "  ", "\u{1b}[2J", "a\nb", "a\u{202e}b", "a\u{200b}b", "a\u{9b}b", "\u{feff}", "a\u{e0041}"] {
+        assert_eq!(message(hidden), None, "{hidden:?}");
+    }
+    for other in [r#"{"decision":false,"context":{"reason":1}}"#, r#"{"decision":false,"context":"reason"}"#] {
+        assert_eq!(read_authzen(200, None, false, other.as_bytes()).unwrap().message(), None, "{other}");
+    }
+    let opa = read_body(r#"{"result":true,"context":{"reason":"x"}}"#).unwrap();
+    assert_eq!(opa.message(), None, "who is sent secrets could repeat them");
+}
+
 #[derive(Deserialize)]
 struct Vector {
     id: String,

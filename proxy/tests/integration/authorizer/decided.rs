@@ -2,11 +2,10 @@
 //! `decide`.
 
 use countersign::decide::attempt::{CacheControl, DenyOnly, Limits, RetryOn};
-use countersign::decide::{CacheOptions, Decider, Fresh, Options as DeciderOptions};
+use countersign::decide::{CacheOptions, Decider, Fresh, Options as DeciderOptions, breaker};
 use countersign::metrics::{Metrics, Names};
 use countersign::policy::decided::Decided;
 use countersign::policy::key::IgnoreList;
-use countersign::policy::request::{Claims, Request};
 use countersign::policy::route::{Combine, Globs, Lifetimes, Matcher, Route, Routes};
 use countersign::policy::verdict::Origin;
 use countersign::trace::Tracer;
@@ -19,6 +18,7 @@ fn decider(urls: &[String], timeout: Duration) -> Decider {
         retries: 1,
         retry_on: vec![RetryOn::Connect, RetryOn::ConnectionLost],
         max_in_flight: 8,
+        breaker: breaker::Options { failures: 10, open_for: Duration::from_secs(5) },
         deny_only: DenyOnly::Ask,
         cache_control: CacheControl::Honour,
     };

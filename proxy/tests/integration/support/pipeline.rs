@@ -8,7 +8,7 @@ use countersign::audit::envelope::Source;
 use countersign::audit::spool::{self, Spool};
 use countersign::authorizer::Authorizer;
 use countersign::decide::attempt::{CacheControl, DenyOnly, Limits};
-use countersign::decide::{self, CacheOptions, Decider};
+use countersign::decide::{self, CacheOptions, Decider, breaker};
 use countersign::metrics::{Metrics, Names};
 use countersign::pipeline::{Inbound, Options, Pipeline, Suspicious};
 use countersign::policy::key::IgnoreList;
@@ -47,6 +47,7 @@ fn decider(authorizer: Arc<dyn Authorizer>, metrics: &Arc<Metrics>) -> Decider {
         retries: 0,
         retry_on: Vec::new(),
         max_in_flight: 16,
+        breaker: breaker::Options { failures: 10, open_for: Duration::from_secs(5) },
         deny_only: DenyOnly::Ask,
         cache_control: CacheControl::Honour,
     };
