@@ -15,12 +15,15 @@ fn authorizers(urls: &[&Stub], combine: &str, more: &str) -> String {
     toml + &format!("[[route]]\nname = \"r\"\nask = [{}]\ncombine = \"{combine}\"\n", names.join(", "))
 }
 
+/// What the two authorizers say, and for `first`, `all` and `any`: reason, `decided_by`, `fallback`.
+type Case = (fn() -> Script, fn() -> Script, [(&'static str, Value, bool); 3]);
+
 #[tokio::test]
 async fn authorizers_are_combined_as_the_route_says() {
     let (one, two) = (Stub::start(Script::allow()).await.unwrap(), Stub::start(Script::allow()).await.unwrap());
     let asked = question("alice", "s3:GetObject", "reports", "a.txt");
     let undefined = || Script::from(Answer::new("{}"));
-    let cases: [(fn() -> Script, fn() -> Script, [(&str, Value, bool); 3]); 4] = [
+    let cases: [Case; 4] = [
         (
             Script::allow,
             Script::allow,
