@@ -13,7 +13,7 @@ use crate::audit::envelope::{Draft, DraftError, Kind, Source};
 use crate::policy::actor::Actor;
 use crate::policy::decided::{Call, Decided, Outcome};
 use crate::policy::limited::{limited, sha256_hex};
-use crate::policy::privacy::forms::{is_auth_type, is_opaque, never};
+use crate::policy::privacy::forms::{is_auth_type, is_opaque_beside, never};
 use crate::policy::privacy::{Privacy, key};
 use crate::policy::purpose::{ActionClass, Purpose};
 use crate::policy::request::Request;
@@ -165,7 +165,7 @@ impl Facts<'_> {
             actor: request.map_or_else(|| Actor::UNREAD, |r| Actor::of(r, self.privacy)),
             resource: request.map_or_else(|| Resource::UNREAD, |r| Resource::of(r, self.privacy)),
             request: self.request_part(),
-            authorizers: decided.calls.iter().map(|call| AuthorizerPart::of(call, self.privacy)).collect(),
+            authorizers: decided.calls.iter().map(|call| self.authorizer(call)).collect(),
             fallback: decided.fallback,
             cache: CachePart {
                 state: decided.cache.state,
@@ -196,32 +196,37 @@ impl Facts<'_> {
             }),
             auth_type: first("authType").and_then(|text| privacy.text(text, MAX_SHORT, is_auth_type)),
             user_agent: first("UserAgent").and_then(|text| privacy.text(text, MAX_USER_AGENT, never)),
-            sdk_invocation_id: first("Amz-Sdk-Invocation-Id").and_then(|text| privacy.text(text, MAX_SHORT, is_opaque)),
+            sdk_invocation_id: first("Amz-Sdk-Invocation-Id")
+                .and_then(|text| privacy.text(text, MAX_SHORT, |text| self.is_id(text))),
             signature_sha256: self.request.and_then(signature).map(sha256_hex),
             input_sha256: privacy.digest(key::Kind::Input, self.body),
             suspicious: self.request.map_or_else(Vec::new, signs),
         }
     }
-}
 
-impl AuthorizerPart {
-    fn of(call: &Call, privacy: &Privacy) -> Self {
+    fn authorizer(&self, call: &Call) -> AuthorizerPart {
         let (decision, answer) = match &call.outcome {
             Outcome::Answered(answer) => (Some(answer.decision()), Some(answer)),
             Outcome::Declared => (Some(Decision::Deny), None),
             Outcome::Fault(_) => (None, None),
         };
-        Self {
+        let id = |text: &str| self.privacy.text(text, MAX_SHORT, |text| self.is_id(text));
+        AuthorizerPart {
             name: call.authorizer.to_string(),
             decision,
             reason: call.outcome.reason(),
             status: call.status,
             attempt: call.attempt,
             latency_us: whole_micros(call.latency),
-            decision_id: answer.and_then(Answer::decision_id).and_then(|text| privacy.text(text, MAX_SHORT, is_opaque)),
-            revision: answer.and_then(Answer::revision).and_then(|text| privacy.text(text, MAX_SHORT, is_opaque)),
+            decision_id: answer.and_then(Answer::decision_id).and_then(id),
+            revision: answer.and_then(Answer::revision).and_then(id),
             message: None,
         }
+    }
+
+    /// An id that nobody chose, and that names nothing of the question.
+    fn is_id(&self, text: &str) -> bool {
+        self.request.is_some_and(|request| is_opaque_beside(request, text))
     }
 }
 

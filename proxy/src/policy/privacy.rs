@@ -157,8 +157,8 @@ impl Privacy {
     }
 
     /// A text that a client or an authorizer chose and that could hold any name. As soon as something is hidden only what
-    /// has a harmless form stays.
-    pub fn text(&self, text: &str, max: usize, is_harmless: fn(&str) -> bool) -> Option<String> {
+    /// is harmless stays.
+    pub fn text(&self, text: &str, max: usize, is_harmless: impl Fn(&str) -> bool) -> Option<String> {
         if self.hidden.is_none() || is_harmless(text) {
             return Some(limited(text, max));
         }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::policy::actor::MAX_NAME;
 use crate::policy::limited::limited;
 use crate::policy::privacy::Privacy;
-use crate::policy::privacy::forms::{is_flag, is_version};
+use crate::policy::privacy::forms::{is_flag, is_opaque_beside};
 use crate::policy::request::Request;
 
 /// Bytes of an object's key or a prefix in a record; S3 allows no longer key.
@@ -84,6 +84,8 @@ impl Resource {
         let condition = |name| request.first_condition(name).and_then(present);
         let name = |text| limited(text, MAX_NAME);
         let prefix = condition("prefix").filter(|_| lists(&request.action));
+        // As MinIO makes them.
+        let is_version = |text: &str| text == "null" || is_opaque_beside(request, text);
         Self {
             kind: Some(kind),
             bucket: bucket.filter(|_| !is_kms).map(name),

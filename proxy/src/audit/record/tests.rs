@@ -17,10 +17,11 @@ use crate::wire::{answer, question};
 /// Shortest part of a hidden text that counts as a leak (characters).
 const FRAGMENT: usize = 4;
 
-/// Of letters that no word, hash or id of a record is made of: whatever of it is found came from the question. Some are
-/// longer than any limit.
-fn hidden_text() -> impl Strategy<Value = String> {
-    prop_oneof![4 => "[QWXZJKVö@\" ]{4,40}", 1 => "[QWXZJKVö]{900,1300}"]
+/// Of letters that no other text of a record is made of, whatever role it has: what of it is found there came from this text.
+/// Some are longer than any limit.
+fn hidden_text(letters: &str) -> impl Strategy<Value = String> + use<> {
+    let of = |count: &str| proptest::string::string_regex(&format!("[{letters}]{{{count}}}")).unwrap();
+    prop_oneof![4 => of("4,40"), 1 => of("900,1300")]
 }
 
 #[derive(Debug, Clone)]
@@ -37,12 +38,12 @@ struct Asked {
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
-    let names = (hidden_text(), hidden_text(), proptest::collection::vec(hidden_text(), 0..4));
-    let object = (proptest::collection::vec("dir[0-9]{1,3}", 0..7), hidden_text());
-    let client = (
-        prop_oneof![hidden_text(), Just("203.0.113.9".to_owned()), Just("[2001:db8:1:2::9]".to_owned())],
-        hidden_text(),
-    );
+    let groups = proptest::collection::vec(hidden_text("Vä\\\\"), 0..4);
+    let names = (hidden_text("QX@="), hidden_text("JK\""), groups);
+    let object = (proptest::collection::vec("dir[0-9]{1,3}", 0..7), hidden_text("Zö%+"));
+    let addresses = [Just("203.0.113.9".to_owned()), Just("[2001:db8:1:2::9]".to_owned())];
+    let [v4, v6] = addresses;
+    let client = (prop_oneof![hidden_text("WY"), v4, v6], hidden_text("Üß<N"));
     const ACTIONS: [&str; 5] = ["s3:GetObject", "s3:ListBucket", "s3:PutObject", "admin:SetPolicy", "kms:CreateKey"];
     let words =
         (proptest::sample::select(&ACTIONS[..]), proptest::sample::select(&["sub", "parent", "ldapUsername"][..]));
@@ -241,6 +242,23 @@ fn the_subject_is_made_of_what_the_record_shows() {
     assert_eq!(shown(Object::Prefix), format!("photos/2026/hmac-sha256%3A{pseudonym}"));
     assert_eq!(shown(Object::Hmac), format!("photos/hmac-sha256%3A{pseudonym}"));
     assert_eq!(shown(Object::Drop), "photos");
+}
+
+/// Ids that nobody chose stay where others choose them, unless they are somebody's name.
+#[test]
+fn an_id_stays_unless_it_is_a_name() {
+    let (person, id) = ("7c1f0d3e-5b7a-4f0e-9a55-0d6a0f3b6c11", "6f0e5d1c-4a3b-4c2d-9e1f-0a1b2c3d4e5f");
+    let body = json!({"input": {"account": "Q3AM3UQ867SPQQA43P2F", "groups": null, "action": "s3:GetObject",
+        "originalAction": "", "bucket": "lake", "object": format!("by/{person}.csv"), "owner": false, "denyOnly": false,
+        "claims": {"sub": person}, "conditions": {"versionid": [id], "Amz-Sdk-Invocation-Id": [id]}}})
+    .to_string();
+    let privacy = Privacy::new(Modes { account: Account::Drop, object: Object::Drop, ..Modes::PLAIN }, None).unwrap();
+    let data = recorded(&body, &echoed(id), &privacy)["data"].clone();
+    assert_eq!((&data["resource"]["version"], &data["request"]["sdk_invocation_id"]), (&json!(id), &json!(id)));
+    assert_eq!(data["authorizers"][0]["decision_id"], id);
+    let data = recorded(&body.replace(id, person), &echoed(person), &privacy)["data"].clone();
+    assert!(!data.to_string().contains(person), "{data:#}");
+    assert!(data["authorizers"][0]["decision_id"].is_null() && data["resource"]["version"].is_null());
 }
 
 /// Whom an admin action is about is a person like the one who acts.

@@ -4,7 +4,7 @@
 use secrecy::ExposeSecret as _;
 
 use super::{name, no_duplicates, shown};
-use crate::config::meant::{Modes, Privacy, PrivacyKey};
+use crate::config::meant::{Account, Modes, Object, Privacy, PrivacyKey, ReportedIp};
 use crate::config::secret::{self, Use};
 use crate::config::written::Table;
 use crate::policy::privacy::key::Key;
@@ -16,7 +16,12 @@ pub fn privacy(table: &Table<'_>) -> Option<Privacy> {
     no_duplicates(table, "privacy key", &ids);
     let read: Vec<_> = written.iter().filter_map(|one| Some((one, key(one)?))).collect();
     no_twins(&read);
-    let modes = Modes { account: account?, object: object?, reported_ip: reported_ip? };
+    // A setting that is wrong has been reported; what the others need is reported, too.
+    let modes = Modes {
+        account: account.unwrap_or(Account::Plain),
+        object: object.unwrap_or(Object::Plain),
+        reported_ip: reported_ip.unwrap_or(ReportedIp::Plain),
+    };
     if written.is_empty() {
         for setting in modes.keyed() {
             table.error(setting, format!("`audit.privacy.{setting}` needs `audit.privacy.keys`"));
@@ -24,6 +29,8 @@ pub fn privacy(table: &Table<'_>) -> Option<Privacy> {
     } else if modes.is_plain() {
         table.warn("keys", "`audit.privacy.keys` are not used: accounts, objects and addresses are recorded plain");
     }
+    // Not what was assumed above.
+    let modes = Modes { account: account?, object: object?, reported_ip: reported_ip? };
     Some(Privacy { modes, keys: read.into_iter().map(|(_, key)| key).collect() })
 }
 

@@ -296,6 +296,7 @@ fn what_is_not_built_is_refused() {
         audit,
         &[
             "8:15: `audit.signing_key`: not an Ed25519 key in the form of C2SP signed notes: malformed verifier key; `countersign keygen` makes one",
+            "9:23: `audit.privacy.account` needs `audit.privacy.keys`",
             "9:40: `audit.privacy.object` does not know `plian`; did you mean `plain`?",
         ],
     );

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::policy::request::Request;
 use crate::policy::signs::address;
 
 /// At most this many directories of a key stay readable, and this many bytes of them; whole ones only.
@@ -52,9 +53,12 @@ pub fn is_opaque(text: &str) -> bool {
     }
 }
 
-/// A version as MinIO makes them.
-pub fn is_version(text: &str) -> bool {
-    text == "null" || is_opaque(text)
+/// The same, and no name of this question: accounts, principals and keys can be UUIDs, too.
+pub fn is_opaque_beside(request: &Request, text: &str) -> bool {
+    let claimed = || request.claims.strings.iter().any(|(_, value)| value == text);
+    let in_a_key = || request.object.contains(text) || request.condition("prefix").iter().any(|key| key.contains(text));
+    let grouped = || request.groups.iter().flatten().any(|group| group == text);
+    is_opaque(text) && request.account != text && !claimed() && !grouped() && !in_a_key()
 }
 
 /// What MinIO calls the ways to sign.
@@ -134,7 +138,7 @@ mod tests {
         ] {
             assert!(!is_opaque(name), "{name}");
         }
-        assert!(is_version("null") && !is_version("alice") && is_flag("true") && !is_flag("True"));
+        assert!(is_flag("true") && !is_flag("True"));
         assert!(is_auth_type("POST") && !is_auth_type("root") && !never(""));
     }
 }

@@ -114,7 +114,8 @@ fn every_member_has_its_class() {
     let text = document();
     // The first table of the section is that of the settings.
     let part = section(&text, "Personal data").split_once("| member | class |").expect("the table of classes").1;
-    let rows = rows(&format!("| member | class |{part}"));
+    let table = format!("| member | class |{part}");
+    let rows = rows(&table);
     let decision = &all["anyOf"][0];
     let mut is = members(&decision["properties"]["data"], &all, "");
     is.extend(members(decision, &all, "").into_iter().filter(|name| !name.starts_with("data.")));
