@@ -85,10 +85,11 @@ impl App {
         metrics.watch_log(log.lines_dropped());
         let decider = parts::decider(config, &metrics)?;
         let tracer = parts::tracer(config, &metrics)?;
-        let (spool, backlog) = parts::spool(config, &generation, &metrics)?;
+        let privacy = parts::privacy(config)?;
+        let (spool, backlog) = parts::spool(config, &privacy, &generation, &metrics)?;
         let publisher = parts::publisher(config, backlog, &metrics, &tracer)?;
 
-        let options = parts::pipeline(config, generation);
+        let options = parts::pipeline(config, privacy, generation);
         let pipeline = Arc::new(Pipeline::new(decider, spool.clone(), tracer.clone(), metrics.clone(), options));
         let (readiness, draining) = (Readiness::default(), Draining::default());
         let front = Front::new(pipeline, spool.clone(), metrics.clone(), draining.clone(), parts::front(config));

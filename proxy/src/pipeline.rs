@@ -21,6 +21,7 @@ use crate::decide::{Decider, Fresh, RECORD_RESERVE};
 use crate::metrics::{DecisionPoint, Metrics};
 use crate::pipeline::reply::Reply;
 use crate::policy::decided::Decided;
+use crate::policy::privacy::Privacy;
 use crate::policy::purpose::{ActionClass, Purpose};
 use crate::policy::request::Request;
 use crate::policy::signs;
@@ -45,6 +46,7 @@ pub struct Options {
     /// For metadata probes.
     pub probes: Durability,
     pub suspicious: Suspicious,
+    pub privacy: Privacy,
     pub generation: Arc<str>,
     pub source: Source,
 }
@@ -184,6 +186,7 @@ impl Pipeline {
             latency: case.inbound.received.elapsed(),
             durability,
             generation: &self.options.generation,
+            privacy: &self.options.privacy,
             trace_id: case.context.trace_id,
             span_id: case.context.span_id,
         };

@@ -5,6 +5,7 @@ pub mod actor;
 pub mod decided;
 pub mod key;
 pub mod limited;
+pub mod privacy;
 pub mod purpose;
 pub mod request;
 pub mod resource;

@@ -26,6 +26,8 @@ use crate::log;
 use crate::metrics::{Metrics, Names};
 use crate::pipeline;
 use crate::policy::key::IgnoreList;
+use crate::policy::privacy::Privacy;
+use crate::policy::privacy::key::Key;
 use crate::policy::route::{Combine, Globs, Lifetimes, Matcher, Route, Routes};
 use crate::trace::{self, Tracer};
 
@@ -45,6 +47,8 @@ pub enum PartError {
     Otlp(String),
     #[error("kafka: {0}")]
     Kafka(String),
+    #[error("privacy: {0}")]
+    Privacy(String),
 }
 
 pub fn names(config: &Config, generation: &str) -> Names {
@@ -156,7 +160,19 @@ pub fn tracer(config: &Config, metrics: &Arc<Metrics>) -> Result<Tracer, PartErr
     Tracer::start(&options, metrics.clone()).map_err(|error| PartError::Otlp(error.to_string()))
 }
 
-pub fn spool(config: &Config, generation: &str, metrics: &Arc<Metrics>) -> Result<(Spool, Backlog), StartError> {
+pub fn privacy(config: &Config) -> Result<Privacy, PartError> {
+    let privacy = &config.audit.privacy;
+    let key = privacy.in_force().map(|key| Key::new(&key.id, key.value.expose_secret().as_bytes()));
+    let key = key.transpose().map_err(|error| PartError::Privacy(error.to_string()))?;
+    Privacy::new(privacy.modes, key).map_err(|error| PartError::Privacy(error.to_string()))
+}
+
+pub fn spool(
+    config: &Config,
+    privacy: &Privacy,
+    generation: &str,
+    metrics: &Arc<Metrics>,
+) -> Result<(Spool, Backlog), StartError> {
     let audit = &config.audit;
     let options = spool::Options {
         durability: audit.durability,
@@ -164,6 +180,7 @@ pub fn spool(config: &Config, generation: &str, metrics: &Arc<Metrics>) -> Resul
         retain_delivered: audit.retain_delivered,
         checkpoint_every: audit.checkpoint_every,
         signing_key: audit.signing_key.clone(),
+        privacy: privacy.clone(),
         deliver: config.kafka.is_some(),
         ..spool::Options::new(&audit.spool)
     };
@@ -215,7 +232,7 @@ pub fn connection(config: &Config, kafka: &meant::Kafka) -> Connection {
     }
 }
 
-pub fn pipeline(config: &Config, generation: Arc<str>) -> pipeline::Options {
+pub fn pipeline(config: &Config, privacy: Privacy, generation: Arc<str>) -> pipeline::Options {
     pipeline::Options {
         deadline: config.listen.deadline,
         max_in_flight: config.listen.max_in_flight,
@@ -225,6 +242,7 @@ pub fn pipeline(config: &Config, generation: Arc<str>) -> pipeline::Options {
             meant::Suspicious::Record => pipeline::Suspicious::Record,
             meant::Suspicious::Deny => pipeline::Suspicious::Deny,
         },
+        privacy,
         generation,
         source: Source::new(&config.instance),
     }

@@ -28,10 +28,6 @@ const MISSING: &[(&str, Asks)] = &[
     ("route.combine", Asks::Beyond("first")),
     ("route.shadow", Asks::NotEmpty),
     ("cache.recheck", Asks::AboveZero),
-    ("audit.privacy.account", Asks::Beyond("plain")),
-    ("audit.privacy.object", Asks::Beyond("plain")),
-    ("audit.privacy.reported_ip", Asks::Beyond("plain")),
-    ("audit.privacy.keys", Asks::Always),
 ];
 
 /// What of a key, or of the table it is in, is refused, for the documentation.

@@ -8,7 +8,7 @@ mod support;
 mod acknowledged; // answers that wait for Kafka
 mod authorizer; // the webhook against misbehaving servers
 mod cache; // hits, lifetimes, and which record they name
-mod canaries; // no secret in any sink
+mod canaries; // no secret in any sink, and no name that is hidden
 mod checkpoints; // signed statements about the chain, and the keys that sign
 mod config_files; // every shipped configuration, and its documentation
 mod crash; // kill -9 under load

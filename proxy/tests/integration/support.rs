@@ -115,6 +115,12 @@ impl Countersign {
         self
     }
 
+    /// A file of its own directory, `{dir}`, such as a key.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
     fn config(&self) -> String {
         let Self { listen, authorizers, audit, rest, level, spool, .. } = self;
         format!(
@@ -166,6 +172,11 @@ impl Running {
 
     pub fn spool(&self) -> PathBuf {
         self.spool.replace("{dir}", &self.part.home().display().to_string()).into()
+    }
+
+    /// Its own directory, with `countersign.toml`.
+    pub fn home(&self) -> &Path {
+        self.part.home()
     }
 
     pub fn log(&self) -> String {

@@ -9,7 +9,7 @@ use crate::audit::envelope::{self, Draft};
 use crate::audit::journal;
 use crate::audit::lifecycle::{AmendedAnswer, Of};
 use crate::audit::lifecycle::{Event, OutageCause, Refusals};
-use crate::audit::shared::Trouble;
+use crate::audit::shared::{Attempts, Trouble};
 
 use super::Writer;
 
@@ -142,18 +142,31 @@ impl Writer {
     fn report_attempts(&mut self, now: Instant) {
         let attempts = std::mem::take(&mut *self.shared.attempts.lock());
         let (Some(first), Some(last)) = (attempts.first, attempts.last) else { return };
+        let peers = self.peers(&attempts);
         let placed = self.place_event(&Event::UnauthorizedAttempts {
             count: attempts.count,
             first: text(first),
             last: text(last),
-            peers: attempts.peers.iter().map(ToString::to_string).collect(),
-            peers_omitted: attempts.omitted,
+            peers_omitted: if peers.is_empty() { attempts.count } else { attempts.omitted },
+            peers,
         });
         if placed {
             self.attempts_reported = Some(now);
         } else {
             self.shared.put_back_attempts(attempts);
         }
+    }
+
+    /// As much of them as may be told, each once.
+    fn peers(&self, attempts: &Attempts) -> Vec<String> {
+        let privacy = &self.shared.options.privacy;
+        let mut told = Vec::new();
+        for peer in attempts.peers.iter().filter_map(|peer| privacy.reported_ip(&peer.to_string())) {
+            if !told.contains(&peer) {
+                told.push(peer);
+            }
+        }
+        told
     }
 
     /// In the room kept for it. False if even that is used up: it is then written when the outage ends.

@@ -12,6 +12,7 @@ use countersign::decide::{self, CacheOptions, Decider};
 use countersign::metrics::{Metrics, Names};
 use countersign::pipeline::{Inbound, Options, Pipeline, Suspicious};
 use countersign::policy::key::IgnoreList;
+use countersign::policy::privacy::Privacy;
 use countersign::policy::route::{Combine, Globs, Lifetimes, Matcher, Route, Routes};
 use countersign::policy::verdict::Durability;
 use countersign::trace::Tracer;
@@ -34,6 +35,7 @@ pub async fn with(authorizer: Arc<dyn Authorizer>) -> (Pipeline, PathBuf, tempfi
         durability: Durability::Synced,
         probes: Durability::Written,
         suspicious: Suspicious::Record,
+        privacy: Privacy::PLAIN,
         generation: "test".into(),
         source,
     };

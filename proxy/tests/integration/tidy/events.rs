@@ -107,6 +107,36 @@ fn every_member_is_explained() {
     files::fail_on(&found);
 }
 
+/// The table of what a record says about people names every member of a decision, and says of each how personal it is.
+#[test]
+fn every_member_has_its_class() {
+    let all = record(Form::Closed);
+    let text = document();
+    // The first table of the section is that of the settings.
+    let part = section(&text, "Personal data").split_once("| member | class |").expect("the table of classes").1;
+    let table = format!("| member | class |{part}");
+    let rows = rows(&table);
+    let decision = &all["anyOf"][0];
+    let mut is = members(&decision["properties"]["data"], &all, "");
+    is.extend(members(decision, &all, "").into_iter().filter(|name| !name.starts_with("data.")));
+    is.insert("peers".to_owned());
+    let told: Names = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    let mut found = difference("personal data", &is, &told);
+    let settings = ["account", "object", "reported_ip"];
+    for row in &rows {
+        if !["0", "1", "2", "3"].contains(&row[1])
+            || !quoted(row[2]).iter().all(|name| settings.contains(&name.as_str()))
+        {
+            found.push(format!("personal data: {} has the class `{}` and is hidden by `{}`", row[0], row[1], row[2]));
+        }
+        // What is personal is hidden by something.
+        if matches!(row[1], "2" | "3") && row[2].trim_matches(['–', ' ']).is_empty() {
+            found.push(format!("personal data: nothing hides {}", row[0]));
+        }
+    }
+    files::fail_on(&found);
+}
+
 #[test]
 fn every_reason_has_its_row_and_its_side() {
     let text = document();
