@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod keygen;
+pub mod purge;
 pub mod readers;
 
 pub mod schema;
@@ -50,6 +51,8 @@ pub enum Command {
     Tail(tail::TailArgs),
     /// Say whether the trail is whole: nothing missing, changed or forged.
     Verify(verify::VerifyArgs),
+    /// Take answers of a running Countersign's cache back, so that they are asked for again.
+    Purge(purge::Args),
     /// Make a key that signs checkpoints, and its public half.
     Keygen(keygen::Args),
     /// Print a JSON Schema.
@@ -64,6 +67,7 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Tail(args) => read(tail::run(&args, &Places).map(|()| Exit::Fine)),
             Self::Verify(args) => read(verify::run(&args, &Places)),
+            Self::Purge(args) => purge::run(&args),
             Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),
         }
