@@ -246,3 +246,102 @@ fn two_processes_never_share_a_key() {
     assert_ne!(one.key(&asked.request, "c", "r"), other.key(&asked.request, "c", "r"));
     assert_eq!(one.key(&asked.request, "c", "r"), one.key(&asked.request, "c", "r"));
 }
+
+/// A question of a real MinIO, in parts that can be changed one by one.
+fn real_questions() -> Vec<Request> {
+    let lines = include_str!("../../../tests/vectors/minio-requests.jsonl").lines();
+    lines
+        .map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            crate::wire::question::read(row["body"].to_string().into()).unwrap()
+        })
+        .collect()
+}
+
+/// Every text of a question that counts, one after the other.
+fn texts(request: &mut Request) -> Vec<&mut String> {
+    let ignored = |name: &str| IGNORED_BY_DEFAULT.contains(&name) || name == PAYLOAD_HASH;
+    let mut all = vec![&mut request.account, &mut request.action, &mut request.bucket, &mut request.object];
+    all.extend(request.original_action.as_mut());
+    all.extend(request.groups.iter_mut().flatten());
+    for (name, values) in &mut request.conditions {
+        if !ignored(name) {
+            all.push(name);
+            all.extend(values);
+        }
+    }
+    all
+}
+
+/// C10: a million questions, each unlike every other in one place, have a million keys. Places are all texts of real
+/// questions; changes are characters put in, taken away and replaced.
+#[test]
+fn a_million_changes_make_a_million_keys() {
+    const LEAST: usize = 1_000_000;
+    let mut keys = std::collections::HashSet::with_capacity(LEAST * 2);
+    let bases = real_questions();
+    let (maker, mut number) = (maker(1), 0_u32);
+    while keys.len() < LEAST {
+        let before = keys.len();
+        for (base_number, base) in bases.iter().enumerate() {
+            let places = texts(&mut base.clone()).len();
+            for place in 0..places {
+                let mut changed = base.clone();
+                let Some(text) = texts(&mut changed).into_iter().nth(place) else { panic!("the place is there") };
+                // The number makes the change another one than that of any round before.
+                let end = text.floor_char_boundary(number as usize % (text.len() + 1));
+                match number % 3 {
+                    0 => text.insert_str(end, &format!("~{number}~")),
+                    1 => text.replace_range(end.., &format!("~{number}~")),
+                    _ => text.replace_range(..end, &format!("~{number}~")),
+                }
+                let key = maker.key(&changed, "local", "default");
+                assert!(keys.insert(key), "round {number}, place {place} of question {base_number}: {changed:?}");
+            }
+        }
+        assert!(keys.len() - before > 200, "real questions have many places");
+        number += 1;
+    }
+    for base in &bases {
+        assert!(!keys.contains(&maker.key(base, "local", "default")), "no change made an original question");
+    }
+}
+
+/// The other half of the promise: what only tells calls apart does not.
+#[test]
+fn real_traffic_that_repeats_itself_hits() {
+    let (bases, maker) = (real_questions(), maker(1));
+    let mut seen = std::collections::HashSet::new();
+    let (mut asked, mut hits) = (0, 0);
+    for call in 0..20 {
+        for base in &bases {
+            let mut request = base.clone();
+            for (name, values) in &mut request.conditions {
+                let changes = [
+                    "CurrentTime",
+                    "EpochTime",
+                    "Date",
+                    "X-Amz-Date",
+                    "Authorization",
+                    "X-Amz-Signature",
+                    "X-Amz-Security-Token",
+                    "Amz-Sdk-Invocation-Id",
+                    "X-Request-Id",
+                    "Traceparent",
+                    "uploadId",
+                    "partNumber",
+                    "continuation-token",
+                ];
+                if changes.contains(&name.as_str()) {
+                    values.iter_mut().for_each(|value| value.push_str(&call.to_string()));
+                }
+                if name == PAYLOAD_HASH && values[0].len() == 64 {
+                    values[0] = crate::policy::limited::sha256_hex(call.to_string());
+                }
+            }
+            asked += 1;
+            hits += usize::from(!seen.insert(maker.key(&request, "local", "default")));
+        }
+    }
+    assert!(hits * 100 >= asked * 90, "{hits} of {asked}");
+}
