@@ -27,6 +27,7 @@ mod records; // records against their schema and their chain
 mod spool; // the spool on a real directory: damage, locks, limits
 mod spool_process; // two processes, a full disk, a directory moved away
 mod strace; // write, sync, answer, as the kernel sees them
+mod suspicious; // forged questions on a real MinIO, refused, and honest ones, not
 mod syscalls; // every file system call fails once, and is the last once
 mod telemetry; // spans and metrics
 mod tidy; // the house rules

@@ -122,6 +122,25 @@ async fn a_remembered_fallback_stays_one() {
     assert_eq!((hit.origin, hit.fallback, hit.decided_by.as_deref()), (Origin::Cache, true, Some("second")));
 }
 
+/// F91. Whatever a reload changes, its decider begins with nothing: no answer, no key, no question under way.
+#[tokio::test(start_paused = true)]
+async fn a_new_decider_knows_nothing_of_the_one_before() {
+    let only = Scripted::new("only", &[Say(YES), After(SECOND / 10, NO), Say(NO)]);
+    let old = decider(&[(&only, limits())]);
+    ask_and_remember(&old, &request()).await;
+    let bobs = Request { account: "bob".into(), ..request() };
+    let under_way = asking(&old, bobs.clone());
+    tokio::task::yield_now().await;
+    let new = living(&[(&only, limits())], Lifetimes { allow: SECOND, deny: SECOND });
+    for question in [request(), bobs] {
+        let decided = ask(&new, &question).await.0;
+        assert_eq!((decided.origin, decided.cache.state), (Origin::Authorizer, CacheState::Miss));
+        only.script.lock().push_back(Say(NO));
+    }
+    assert_eq!(ask(&old, &request()).await.0.origin, Origin::Cache);
+    assert_eq!(under_way.await.unwrap().outcome.reason(), Reason::Denied);
+}
+
 /// F96. `Instant` stands still while the machine sleeps, and a server may sleep for a night.
 #[tokio::test(start_paused = true)]
 async fn time_asleep_counts() {

@@ -258,19 +258,46 @@ fn real_questions() -> Vec<Request> {
         .collect()
 }
 
-/// Every text of a question that counts, one after the other.
-fn texts(request: &mut Request) -> Vec<&mut String> {
-    let ignored = |name: &str| IGNORED_BY_DEFAULT.contains(&name) || name == PAYLOAD_HASH;
-    let mut all = vec![&mut request.account, &mut request.action, &mut request.bucket, &mut request.object];
-    all.extend(request.original_action.as_mut());
-    all.extend(request.groups.iter_mut().flatten());
-    for (name, values) in &mut request.conditions {
-        if !ignored(name) {
-            all.push(name);
-            all.extend(values);
+/// A text within a question.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Account,
+    Action,
+    OriginalAction,
+    Bucket,
+    Object,
+    Group(usize),
+    Name(usize),
+    Value(usize, usize),
+}
+
+impl Place {
+    /// Every text that counts.
+    fn all(request: &Request) -> Vec<Self> {
+        let ignored = |name: &str| IGNORED_BY_DEFAULT.contains(&name) || name == PAYLOAD_HASH;
+        let mut all = vec![Self::Account, Self::Action, Self::Bucket, Self::Object];
+        all.extend(request.original_action.iter().map(|_| Self::OriginalAction));
+        all.extend((0..request.groups.iter().flatten().count()).map(Self::Group));
+        for (number, (name, values)) in request.conditions.iter().enumerate().filter(|(_, c)| !ignored(&c.0)) {
+            assert!(!name.is_empty());
+            all.push(Self::Name(number));
+            all.extend((0..values.len()).map(|value| Self::Value(number, value)));
+        }
+        all
+    }
+
+    fn text(self, request: &mut Request) -> &mut String {
+        match self {
+            Self::Account => &mut request.account,
+            Self::Action => &mut request.action,
+            Self::OriginalAction => request.original_action.as_mut().unwrap(),
+            Self::Bucket => &mut request.bucket,
+            Self::Object => &mut request.object,
+            Self::Group(number) => &mut request.groups.as_mut().unwrap()[number],
+            Self::Name(number) => &mut request.conditions[number].0,
+            Self::Value(number, value) => &mut request.conditions[number].1[value],
         }
     }
-    all
 }
 
 /// C10: a million questions, each unlike every other in one place, have a million keys. Places are all texts of real
@@ -279,30 +306,31 @@ fn texts(request: &mut Request) -> Vec<&mut String> {
 fn a_million_changes_make_a_million_keys() {
     const LEAST: usize = 1_000_000;
     let mut keys = std::collections::HashSet::with_capacity(LEAST * 2);
-    let bases = real_questions();
-    let (maker, mut number) = (maker(1), 0_u32);
-    while keys.len() < LEAST {
-        let before = keys.len();
-        for (base_number, base) in bases.iter().enumerate() {
-            let places = texts(&mut base.clone()).len();
-            for place in 0..places {
-                let mut changed = base.clone();
-                let Some(text) = texts(&mut changed).into_iter().nth(place) else { panic!("the place is there") };
+    let mut bases: Vec<_> = real_questions().into_iter().map(|base| (Place::all(&base), base)).collect();
+    assert!(bases.iter().map(|(places, _)| places.len()).sum::<usize>() > 200, "real questions have many places");
+    let maker = maker(1);
+    for number in 0_usize.. {
+        for (places, request) in &mut bases {
+            for place in places {
+                let original = place.text(request).clone();
                 // The number makes the change another one than that of any round before.
-                let end = text.floor_char_boundary(number as usize % (text.len() + 1));
-                match number % 3 {
-                    0 => text.insert_str(end, &format!("~{number}~")),
-                    1 => text.replace_range(end.., &format!("~{number}~")),
-                    _ => text.replace_range(..end, &format!("~{number}~")),
-                }
-                let key = maker.key(&changed, "local", "default");
-                assert!(keys.insert(key), "round {number}, place {place} of question {base_number}: {changed:?}");
+                let end = original.floor_char_boundary(number % (original.len() + 1));
+                let (before, after) = original.split_at(end);
+                *place.text(request) = match number % 3 {
+                    0 => format!("{before}~{number}~{after}"),
+                    1 => format!("{before}~{number}~"),
+                    _ => format!("~{number}~{after}"),
+                };
+                let is_new = keys.insert(maker.key(request, "local", "default"));
+                assert!(is_new, "round {number}, {place:?} of {request:?}");
+                *place.text(request) = original;
             }
         }
-        assert!(keys.len() - before > 200, "real questions have many places");
-        number += 1;
+        if keys.len() >= LEAST {
+            break;
+        }
     }
-    for base in &bases {
+    for (_, base) in &bases {
         assert!(!keys.contains(&maker.key(base, "local", "default")), "no change made an original question");
     }
 }
