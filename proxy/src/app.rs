@@ -92,13 +92,13 @@ impl App {
         let options = parts::pipeline(config, privacy, generation);
         let pipeline = Arc::new(Pipeline::new(decider, spool.clone(), tracer.clone(), metrics.clone(), options));
         let (readiness, draining) = (Readiness::default(), Draining::default());
-        let front = Front::new(pipeline, spool.clone(), metrics.clone(), draining.clone(), parts::front(config));
+        let admin = Admin::new(metrics.clone(), readiness.clone()).purging(parts::purge(config, &pipeline));
+        let front = Front::new(pipeline, spool.clone(), metrics, draining.clone(), parts::front(config));
         let listen = &config.listen;
         let connections = Connections::new(Arc::new(front), listen.read_timeout, listen.keepalive);
 
         let mut server = server();
         server.add_service(service("front", connections, listen.address, None));
-        let admin = Admin::new(metrics, readiness.clone());
         server.add_service(service("admin", admin, config.admin.address, Some(1)));
         Ok(Self { server, spool, publisher, tracer, readiness, draining, drain: listen.drain })
     }

@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod keygen;
 pub mod pseudonym;
+pub mod purge;
 pub mod readers;
 
 pub mod schema;
@@ -53,6 +54,8 @@ pub enum Command {
     Verify(verify::VerifyArgs),
     /// Print the pseudonym that records have instead of a name.
     Pseudonym(pseudonym::Args),
+    /// Take answers of a running Countersign's cache back, so that they are asked for again.
+    Purge(purge::Args),
     /// Make a key that signs checkpoints, and its public half.
     Keygen(keygen::Args),
     /// Print a JSON Schema.
@@ -68,6 +71,7 @@ impl Command {
             Self::Tail(args) => read(tail::run(&args, &Places).map(|()| Exit::Fine)),
             Self::Verify(args) => read(verify::run(&args, &Places)),
             Self::Pseudonym(args) => pseudonym::run(&args),
+            Self::Purge(args) => purge::run(&args),
             Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),
         }

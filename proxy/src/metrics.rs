@@ -69,6 +69,8 @@ pub struct Metrics {
     decision_duration: Vec<Durations>,
     /// In the order of `CacheState::ALL`.
     cache_requests: Vec<Counter>,
+    /// In the order of `Recheck::ALL`.
+    cache_rechecks: Vec<Counter>,
     /// In the order of `KAFKA_CODES`, then `other`.
     kafka_errors: Vec<Counter>,
     plain: Plain,
@@ -116,6 +118,11 @@ impl Metrics {
             plain,
             decision_duration: Origin::ALL.map(of_origin).into(),
             cache_requests: counters(&mut registry, "countersign_cache_requests_total", cache),
+            cache_rechecks: counters(
+                &mut registry,
+                "countersign_cache_rechecks_total",
+                names::Recheck::ALL.map(names::Recheck::as_str),
+            ),
             kafka_errors: counters(&mut registry, "countersign_kafka_errors_total", codes),
             registry,
         })
@@ -192,6 +199,16 @@ impl Metrics {
         if let Some(requests) = self.cache_requests.get(result as usize) {
             requests.inc();
         }
+    }
+
+    pub fn cache_recheck(&self, outcome: names::Recheck) {
+        if let Some(rechecks) = self.cache_rechecks.get(outcome as usize) {
+            rechecks.inc();
+        }
+    }
+
+    pub fn cache_waiting(&self) -> InFlight {
+        InFlight::begin(&self.plain.cache_waiting)
     }
 
     pub fn cache_entries(&self, entries: usize) {

@@ -1,6 +1,7 @@
 //! The life of one decision: parse → decide → record → answer. Every failure becomes a deny here, and nothing else
 //! builds an answer. Not the sockets (`front`), not the waiting for authorizers (`decide`), not the disk (`audit`).
 
+pub mod purge;
 pub mod reply;
 
 use std::net::SocketAddr;
@@ -66,7 +67,7 @@ pub struct Inbound {
 
 /// The parts a decision passes through.
 pub struct Pipeline {
-    decider: Decider,
+    decider: Arc<Decider>,
     spool: Spool,
     tracer: Tracer,
     metrics: Arc<Metrics>,
@@ -98,7 +99,8 @@ impl Judged {
 impl Pipeline {
     pub fn new(decider: Decider, spool: Spool, tracer: Tracer, metrics: Arc<Metrics>, options: Options) -> Self {
         let places = Semaphore::new(options.max_in_flight);
-        Self { decider, spool, tracer, metrics, places, options }
+        decider.report_to(spool.clone());
+        Self { decider: Arc::new(decider), spool, tracer, metrics, places, options }
     }
 
     /// The life of one question. Always ends in an answer, and in an allow only with a durable record.

@@ -33,11 +33,23 @@ pub(super) async fn start(
     spool_in: &Path,
     question: &Question,
 ) -> anyhow::Result<Proved> {
+    start_with(lab, binary, url, spool_in, question, "").await
+}
+
+/// The same with more tables in its configuration.
+pub(super) async fn start_with(
+    lab: &Laboratory,
+    binary: &Path,
+    url: &str,
+    spool_in: &Path,
+    question: &Question,
+    tables: &str,
+) -> anyhow::Result<Proved> {
     on_disk(spool_in)?;
     // `tempfile` makes it readable by its owner only, as a spool must be.
     let spool = tempfile::Builder::new().prefix("countersign-prove-").tempdir_in(spool_in);
     let spool = spool.with_context(|| format!("no spool can be made in `{}`", spool_in.display()))?;
-    let countersign = lab.countersign(binary).config(&config(url, spool.path())?).start().await?;
+    let countersign = lab.countersign(binary).config(&(config(url, spool.path())? + tables)).start().await?;
     until_allowed(&countersign, question).await?;
     Ok(Proved { countersign, _spool: spool })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
+use crate::admin::purge::{Access, Purge};
 use crate::audit::backlog::Backlog;
 use crate::audit::envelope::Source;
 use crate::audit::publisher::{self, Publisher};
@@ -24,7 +25,7 @@ use crate::kafka::inspect::{self, Topic};
 use crate::kafka::sink::{self, KafkaSink};
 use crate::log;
 use crate::metrics::{Metrics, Names};
-use crate::pipeline;
+use crate::pipeline::{self, Pipeline};
 use crate::policy::key::IgnoreList;
 use crate::policy::privacy::Privacy;
 use crate::policy::privacy::key::Key;
@@ -73,6 +74,7 @@ pub fn decider(config: &Config, metrics: &Arc<Metrics>) -> Result<Decider, PartE
         actions: Globs::new(&config.cache.actions),
         ignore: IgnoreList::new(config.cache.ignore_defaults, &config.cache.ignore),
         generation: 1,
+        recheck: config.cache.recheck,
     };
     Ok(Decider::new(decide::Options { authorizers, routes, cache }, metrics.clone())?)
 }
@@ -260,6 +262,16 @@ pub fn front(config: &Config) -> front::Options {
         read_timeout: listen.read_timeout,
         keepalive: listen.keepalive,
         max_body: listen.max_body,
+    }
+}
+
+/// Purges go to the pipeline that answers.
+pub fn purge(config: &Config, pipeline: &Arc<Pipeline>) -> Purge {
+    let loopback = config.admin.address.ip().to_canonical().is_loopback();
+    let pipeline = Arc::clone(pipeline);
+    Purge {
+        access: Access::new(config.admin.token.as_ref(), loopback),
+        act: Arc::new(move |rule, client, peer| pipeline.purge(rule, client, peer)),
     }
 }
 

@@ -48,6 +48,24 @@ pub enum Event {
         first_seq: u64,
         last_seq: u64,
     },
+    /// Kept answers were taken back: none is used whose question was sent before `at`. Null is "whichever"; all three null
+    /// is everything.
+    CachePurged {
+        /// `admin` showed the token, `local` needed none.
+        client: String,
+        peer: Option<String>,
+        account: Option<String>,
+        bucket: Option<String>,
+        prefix: Option<String>,
+        at: String,
+    },
+    /// Two questions that a route's cache takes for equal have different answers: it is off until the next start.
+    CacheSwitchedOff {
+        route: String,
+        /// The `id` of the record whose answer was kept, and of the one that it was given for again.
+        filled_by: String,
+        hit_by: String,
+    },
     /// From here on another key signs the checkpoints.
     KeyRotated {
         /// Public halves, as `<name>+<id>+<key>`.

@@ -6,7 +6,6 @@ use toml::de::DeValue;
 
 use super::diagnose::Page;
 use super::keys::{self, Takes};
-use super::values::FromToml;
 
 /// When a key asks for something that is not there.
 #[derive(Debug)]
@@ -17,8 +16,6 @@ enum Asks {
     Beyond(&'static str),
     /// With a list that is not empty.
     NotEmpty,
-    /// With a number above zero.
-    AboveZero,
 }
 
 const MISSING: &[(&str, Asks)] = &[
@@ -27,7 +24,6 @@ const MISSING: &[(&str, Asks)] = &[
     ("authorizer.breaker", Asks::Always),
     ("route.combine", Asks::Beyond("first")),
     ("route.shadow", Asks::NotEmpty),
-    ("cache.recheck", Asks::AboveZero),
 ];
 
 /// What of a key, or of the table it is in, is refused, for the documentation.
@@ -38,7 +34,6 @@ pub fn note(path: &str) -> Option<String> {
         Asks::Always => "Not available in this version.".to_owned(),
         Asks::Beyond(only) => format!("Only `{only}` is available in this version."),
         Asks::NotEmpty => "Only `[]` is available in this version.".to_owned(),
-        Asks::AboveZero => "Only `0.0` is available in this version.".to_owned(),
     })
 }
 
@@ -55,14 +50,13 @@ pub fn refuse(page: &Page<'_>, path: &str, value: &Spanned<DeValue<'_>>) {
         Asks::Always => true,
         Asks::Beyond(only) => written.as_str().is_some_and(|word| word != *only && is_word(path, word)),
         Asks::NotEmpty => written.as_array().is_some_and(|list| !list.is_empty()),
-        Asks::AboveZero => f64::from_toml(written, &Takes::Share).is_ok_and(|share| share > 0.0),
     };
     if !asked {
         return;
     }
     let what = match asks {
         Asks::Beyond(_) => format!("`{path} = {}`", page.excerpt(&value.span())),
-        Asks::Always | Asks::NotEmpty | Asks::AboveZero => format!("`{path}`"),
+        Asks::Always | Asks::NotEmpty => format!("`{path}`"),
     };
     page.error(&Some(value.span()), format!("{what} is not available in this version"));
 }

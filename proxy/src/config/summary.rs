@@ -51,8 +51,13 @@ fn door(config: &Config) -> String {
 }
 
 fn operators(config: &Config) -> String {
-    let changes = if config.admin.token.is_some() { "with a token" } else { "without a token" };
-    format!("operators: http://{}, {changes}", config.admin.address)
+    let admin = &config.admin;
+    let changes = match &admin.token {
+        Some(_) => "purges with a token",
+        None if admin.address.ip().to_canonical().is_loopback() => "purges by whoever is on this machine",
+        None => "purges by nobody, for there is no `admin.token`",
+    };
+    format!("operators: http://{}, {changes}", admin.address)
 }
 
 /// `route `default`: everything → `opa`; attempts take at most 1s of the 1s 750ms that the deadline leaves`.

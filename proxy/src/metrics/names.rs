@@ -64,6 +64,8 @@ pub const METRICS: &[Metric] = &[
     gauge("countersign_authorizer_in_flight", "Attempts under way", &["authorizer"]),
     counter("countersign_cache_requests_total", "What the decision cache did for a decision", &["result"]),
     gauge("countersign_cache_entries", "Remembered decisions", &[]),
+    gauge("countersign_cache_waiting", "Decisions that wait for the answer to an equal question", &[]),
+    counter("countersign_cache_rechecks_total", "Answers from the cache that were asked again, by what that showed", &["outcome"]),
     gauge("countersign_cache_enabled", "1 while the route's cache is in use", &["route"]),
     gauge("countersign_audit_available", "1 while records can be made durable; 0 means that everything is denied", &[]),
     histogram("countersign_audit_append_duration_seconds", "From handing a record over to its durability", &[]),
@@ -157,3 +159,31 @@ pub const NO_CLASS: &str = "none";
 pub const NO_ROUTE: &str = "none";
 /// A client or authorizer that the configuration does not name.
 pub const UNKNOWN_NAME: &str = "unknown";
+
+/// What asking again showed about an answer from the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recheck {
+    Same,
+    /// The policy has changed since.
+    Stale,
+    /// The key takes for equal what is not.
+    Different,
+    /// An authorizer failed.
+    Unanswered,
+    /// Too many at a time, or the question of the answer is no longer held.
+    Skipped,
+}
+
+impl Recheck {
+    pub const ALL: [Self; 5] = [Self::Same, Self::Stale, Self::Different, Self::Unanswered, Self::Skipped];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Stale => "stale",
+            Self::Different => "different",
+            Self::Unanswered => "unanswered",
+            Self::Skipped => "skipped",
+        }
+    }
+}

@@ -30,6 +30,11 @@ impl Answer {
         self.decision
     }
 
+    /// The same without what the authorizer said beside it.
+    pub fn verdict(&self) -> Self {
+        Self { decision: self.decision, decision_id: None, revision: None }
+    }
+
     /// OPA's `decision_id`, if it is printable ASCII and at most 128 characters.
     pub fn decision_id(&self) -> Option<&str> {
         self.decision_id.as_deref()

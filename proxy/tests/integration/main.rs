@@ -7,7 +7,7 @@ mod support;
 
 mod acknowledged; // answers that wait for Kafka
 mod authorizer; // the webhook against misbehaving servers
-mod cache; // hits, lifetimes, and which record they name
+mod cache; // hits, lifetimes, questions that share an answer, and which record they name
 mod canaries; // no secret in any sink, and no name that is hidden
 mod checkpoints; // signed statements about the chain, and the keys that sign
 mod config_files; // every shipped configuration, and its documentation
@@ -22,10 +22,12 @@ mod observed; // dashboards, traces and exemplars, against a real Prometheus and
 mod outages; // OPA, Kafka and the disk go away and come back
 mod power; // power cuts, on an ext4 of their own
 mod publisher; // spool to broker, against librdkafka's mock
+mod purge; // answers that are taken back, by whom and with which record
 mod records; // records against their schema and their chain
 mod spool; // the spool on a real directory: damage, locks, limits
 mod spool_process; // two processes, a full disk, a directory moved away
 mod strace; // write, sync, answer, as the kernel sees them
+mod suspicious; // forged questions on a real MinIO, refused, and honest ones, not
 mod syscalls; // every file system call fails once, and is the last once
 mod telemetry; // spans and metrics
 mod tidy; // the house rules

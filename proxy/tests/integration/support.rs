@@ -183,6 +183,11 @@ impl Running {
         self.part.log()
     }
 
+    /// The configuration that it runs with.
+    pub fn config_file(&self) -> PathBuf {
+        self.part.home().join("countersign.toml")
+    }
+
     /// One question on a connection of its own.
     pub async fn ask(&self, question: &Value) -> Answer {
         self.post(question.to_string().as_bytes(), &[]).await

@@ -277,7 +277,7 @@ fn what_would_lose_records_is_refused() {
 #[test]
 fn what_is_not_built_is_refused() {
     let authorizer = "dialect = \"authzen\"\nbreaker = { failures = 10 }\n[[route]]\nname = \"r\"\nask = [\"opa\"]\n\
-                      combine = \"any\"\nshadow = [\"opa\"]\n[cache]\nrecheck = 1";
+                      combine = \"any\"\nshadow = [\"opa\"]";
     before(
         "[audit]",
         authorizer,
@@ -287,7 +287,6 @@ fn what_is_not_built_is_refused() {
             "11:11: `route.combine = \"any\"` is not available in this version",
             "12:10: `route.shadow` is not available in this version",
             "12:11: `opa` is asked by this route already; a shadow is another one",
-            "14:11: `cache.recheck` is not available in this version",
         ],
     );
     let audit = "signing_key = { env = \"TOKEN\" }\nprivacy = { account = \"hmac\", object = \"plian\" }";
@@ -301,7 +300,7 @@ fn what_is_not_built_is_refused() {
         ],
     );
     // The defaults, written out, ask for nothing.
-    before("[audit]", "dialect = \"minio\"\n[cache]\nrecheck = 0.0", &[]);
+    before("[audit]", "dialect = \"minio\"", &[]);
     before("[kafka]", "privacy = { account = \"plain\" }", &[]);
 }
 

@@ -59,8 +59,13 @@ fn decider(authorizer: Arc<dyn Authorizer>, metrics: &Arc<Metrics>) -> Decider {
         combine: Combine::First,
         cache: Lifetimes::OFF,
     };
-    let cache =
-        CacheOptions { entries: 16, actions: Globs::any(), ignore: IgnoreList::new::<&str>(true, &[]), generation: 1 };
+    let cache = CacheOptions {
+        entries: 16,
+        actions: Globs::any(),
+        ignore: IgnoreList::new::<&str>(true, &[]),
+        generation: 1,
+        recheck: 0.0,
+    };
     let routes = Routes::new(vec![everything]);
     let options = decide::Options { authorizers: vec![(authorizer, limits)], routes, cache };
     Decider::new(options, metrics.clone()).unwrap()
