@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod keygen;
+pub mod publish;
 pub mod readers;
 
 pub mod schema;
@@ -50,6 +51,8 @@ pub enum Command {
     Tail(tail::TailArgs),
     /// Say whether the trail is whole: nothing missing, changed or forged.
     Verify(verify::VerifyArgs),
+    /// Ship a spool that lost its process, or publish delivered records again.
+    Publish(publish::Args),
     /// Make a key that signs checkpoints, and its public half.
     Keygen(keygen::Args),
     /// Print a JSON Schema.
@@ -64,6 +67,7 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Tail(args) => read(tail::run(&args, &Places).map(|()| Exit::Fine)),
             Self::Verify(args) => read(verify::run(&args, &Places)),
+            Self::Publish(args) => read(publish::run(&args)),
             Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),
         }

@@ -122,7 +122,8 @@ impl ReaderArgs {
     }
 }
 
-fn property(text: &str) -> Result<(String, secrecy::SecretString), Failure> {
+/// `key=value`, or `key=@FILE`.
+pub fn property(text: &str) -> Result<(String, secrecy::SecretString), Failure> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(Failure::Usage(format!("`--property {text}` is not `key=value`")));
     };
