@@ -1,6 +1,7 @@
 //! The audit trail: the record compliance reads, and the spool that makes it durable before an answer leaves.
 //! Kafka is not here; `publisher` hands records to a `Sink`.
 
+pub mod accessed;
 pub mod again;
 pub mod backlog;
 pub mod chain;

@@ -181,7 +181,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         taken(home.path());
         let notes = home.path().join(DIRECTORY);
-        for wrong in ["x", "tail.any.any", "tail.-1.any.0", "rm.any.any.0", "tail.any.99999999999999999999.0", "\u{1b}[2J"] {
+        for wrong in
+            ["x", "tail.any.any", "tail.-1.any.0", "rm.any.any.0", "tail.any.99999999999999999999.0", "\u{1b}[2J"]
+        {
             std::fs::write(notes.join(wrong), "{}").unwrap();
         }
         assert!(taken(home.path()).is_empty() && std::fs::read_dir(&notes).unwrap().count() == 0);

@@ -11,9 +11,12 @@ use anyhow::Context as _;
 
 use super::Exit;
 use super::readers::filter::instant;
+use super::readers::noted;
 use super::readers::{Failure, property};
 use crate::app::parts;
+use crate::audit::accessed::Asked;
 use crate::audit::again::{Again, Range};
+use crate::audit::lifecycle::ReadBy;
 use crate::audit::orphan::{Orphan, OrphanError};
 use crate::audit::publisher::{self, Publisher, Source};
 use crate::audit::tally::Tally;
@@ -106,6 +109,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
     if !places.spool.join("epochs").is_dir() {
         return Err(refused(OrphanError::NoSpool(places.spool)));
     }
+    let asked = Asked { by: ReadBy::Publish, since_us: range.since_us, until_us: range.until_us };
+    noted::note_at(&places.spool, asked);
     // The process's own file may be written by nobody else: a copy says where the chains are.
     let home = tempfile::tempdir().context("no place for a temporary file")?;
     let pins = home.path().join(PINS);

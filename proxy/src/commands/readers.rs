@@ -2,6 +2,7 @@
 //! them.
 
 pub mod filter;
+pub mod noted;
 pub mod places;
 pub mod stream;
 

@@ -11,9 +11,11 @@ use clap::Args;
 use serde_json::Value;
 
 use super::readers::filter::{Filter, time_us};
+use super::readers::noted;
 use super::readers::stream::{Found, Place, Stream};
 use super::readers::{Failure, Openers, ReaderArgs, Where};
 use crate::audit::envelope::micros;
+use crate::audit::lifecycle::ReadBy;
 use crate::kafka::reader::Start;
 pub use line::Style;
 
@@ -80,6 +82,7 @@ fn show(
     let filter = args.reader.filter()?;
     let place = args.reader.from.place(openers)?;
     let (start, follow) = span(args, &filter, &place);
+    noted::note(&place, ReadBy::Tail, filter.since_us(), filter.until_us());
     let mut stream = Stream::open(&place, start, follow, openers)?;
     let ordered = !matches!(place, Where::Kafka { .. });
     while let Some(found) = stream.read()? {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use countersign::audit::chain::Chain;
 use countersign::audit::envelope::{Draft, Source};
 use countersign::audit::journal;
-use countersign::audit::lifecycle::{AmendedAnswer, CheckpointData, Event, Of, OutageCause, Refusals};
+use countersign::audit::lifecycle::{AmendedAnswer, CheckpointData, Event, Of, OutageCause, ReadBy, Refusals};
 use loadtest::stub::{Answer, Script, Stub};
 use serde_json::{Map, Value, json};
 
@@ -119,6 +119,7 @@ fn own_records() -> tempfile::NamedTempFile {
         Event::SegmentsDropped { chain: "eu1/a".into(), first_seq: 1, last_seq: 2 },
         Event::KeyRotated { old: "o".into(), new: "n".into(), note: "t".into() },
         Event::UnauthorizedAttempts { count: 1, first: text(), last: text(), peers: vec![], peers_omitted: 0 },
+        Event::AuditAccessed { by: ReadBy::Tail, uid: 0, at: text(), since: None, until: None },
         Event::ChainClosed {},
     ];
     let mut drafts: Vec<Draft> = events.iter().map(|event| journal::lifecycle(&source, at, event).unwrap()).collect();
@@ -142,15 +143,15 @@ fn own_records() -> tempfile::NamedTempFile {
 fn every_record_of_our_own_is_an_event_of_its_class() {
     let file = own_records();
     let events = tail(&["--file", file.path().to_str().unwrap()]);
-    assert_eq!(events.len(), 12);
+    assert_eq!(events.len(), 13);
     for event in &events {
         assert_eq!(complaints(event, &rules()), Vec::<String>::new(), "{event:#}");
     }
     let kinds: Vec<(u64, &str)> =
         events.iter().map(|e| (e["type_uid"].as_u64().unwrap(), e["message"].as_str().unwrap())).collect();
-    assert_eq!((kinds[0], kinds[7]), ((600_203, "chain_opened"), (600_204, "chain_closed")));
-    assert!(kinds[1..7].iter().chain(&kinds[8..]).all(|(uid, _)| *uid == 99), "{kinds:?}");
-    assert_eq!((&events[9]["metadata"]["correlation_uid"], kinds[11].1), (&json!("the-id"), "later"));
+    assert_eq!((kinds[0], kinds[8]), ((600_203, "chain_opened"), (600_204, "chain_closed")));
+    assert!(kinds[1..8].iter().chain(&kinds[9..]).all(|(uid, _)| *uid == 99), "{kinds:?}");
+    assert_eq!((&events[10]["metadata"]["correlation_uid"], kinds[12].1), (&json!("the-id"), "later"));
     assert_eq!(events[3]["severity"], "High");
 }
 

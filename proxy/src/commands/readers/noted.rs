@@ -17,6 +17,9 @@ pub fn note(place: &Where, by: ReadBy, since_us: Option<i64>, until_us: Option<i
 
 pub fn note_at(spool: &Path, asked: Asked) {
     if let Left::Refused(error) = leave(spool, asked) {
-        eprintln!("countersign: this reading will not be in the trail: no note can be left in `{}`: {error}", spool.display());
+        eprintln!(
+            "countersign: this reading will not be in the trail: no note can be left in `{}`: {error}",
+            spool.display()
+        );
     }
 }
