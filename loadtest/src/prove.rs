@@ -20,6 +20,7 @@ mod outcome;
 mod peers;
 mod process;
 mod turns;
+mod verify;
 
 pub use outcome::{Limit, Outcome, Row};
 
@@ -65,6 +66,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "expiry",
         about: "a cached allow ends with its lifetime: the last one is answered less than 20 ms after it",
         prove: |options| Box::pin(expiry::prove(options)),
+    },
+    Scenario {
+        name: "verify",
+        about: "`verify` checks at least 200 MB of records a second, from a file and from a spool",
+        prove: |options| Box::pin(verify::prove(options)),
     },
 ];
 

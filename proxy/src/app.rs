@@ -20,6 +20,7 @@ use pingora::services::listening::Service;
 use crate::admin::{Admin, Readiness};
 use crate::app::parts::PartError;
 use crate::app::signals::Stop;
+use crate::audit::accessed;
 use crate::audit::publisher::{Ending, Publisher};
 use crate::audit::spool::{Spool, StartError};
 use crate::config::Config;
@@ -67,6 +68,8 @@ pub struct App {
     server: Server,
     spool: Spool,
     publisher: Option<Publisher>,
+    /// Looks for readers of the spool.
+    accessed: accessed::Watch,
     tracer: Tracer,
     readiness: Readiness,
     draining: Draining,
@@ -88,6 +91,7 @@ impl App {
         let privacy = parts::privacy(config)?;
         let (spool, backlog) = parts::spool(config, &privacy, &generation, &metrics)?;
         let publisher = parts::publisher(config, backlog, &metrics, &tracer)?;
+        let accessed = accessed::Watch::spawn(spool.clone(), &config.audit.spool).map_err(StartError::Thread)?;
 
         let options = parts::pipeline(config, privacy, generation);
         let pipeline = Arc::new(Pipeline::new(decider, spool.clone(), tracer.clone(), metrics.clone(), options));
@@ -100,7 +104,7 @@ impl App {
         let mut server = server();
         server.add_service(service("front", connections, listen.address, None));
         server.add_service(service("admin", admin, config.admin.address, Some(1)));
-        Ok(Self { server, spool, publisher, tracer, readiness, draining, drain: listen.drain })
+        Ok(Self { server, spool, publisher, accessed, tracer, readiness, draining, drain: listen.drain })
     }
 
     /// One more listener in the same process; the demo's authorizer.
@@ -110,13 +114,14 @@ impl App {
 
     /// Answers until told to stop, then stops in order. Returns when everything has ended.
     pub fn run(self, stop: Stop) {
-        let Self { server, spool, publisher, tracer, readiness, draining, drain } = self;
+        let Self { server, spool, publisher, accessed, tracer, readiness, draining, drain } = self;
         let begin = move || {
             readiness.drain();
             draining.begin();
         };
         server.run(RunArgs { shutdown_signal: Box::new(stop.watch(drain, begin)) });
         tracing::info!("no longer listening; closing the chain");
+        drop(accessed);
         if !spool.close(CLOSE_LIMIT) {
             tracing::error!("the chain could not be closed in time; the next start will say so in its first record");
         }

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod keygen;
 pub mod pseudonym;
 pub mod purge;
+pub mod publish;
 pub mod readers;
 
 pub mod schema;
@@ -56,6 +57,8 @@ pub enum Command {
     Pseudonym(pseudonym::Args),
     /// Take answers of a running Countersign's cache back, so that they are asked for again.
     Purge(purge::Args),
+    /// Ship a spool that lost its process, or publish delivered records again.
+    Publish(publish::Args),
     /// Make a key that signs checkpoints, and its public half.
     Keygen(keygen::Args),
     /// Print a JSON Schema.
@@ -72,6 +75,7 @@ impl Command {
             Self::Verify(args) => read(verify::run(&args, &Places)),
             Self::Pseudonym(args) => pseudonym::run(&args),
             Self::Purge(args) => purge::run(&args),
+            Self::Publish(args) => read(publish::run(&args)),
             Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),
         }

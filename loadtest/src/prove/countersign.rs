@@ -22,7 +22,7 @@ const TMPFS: u64 = 0x0102_1994;
 #[derive(Debug)]
 pub(super) struct Proved {
     pub(super) countersign: Countersign,
-    _spool: TempDir,
+    pub(super) spool: TempDir,
 }
 
 /// Starts `binary` in front of the authorizer at `url` and waits until it has allowed `question`.
@@ -51,7 +51,7 @@ pub(super) async fn start_with(
     let spool = spool.with_context(|| format!("no spool can be made in `{}`", spool_in.display()))?;
     let countersign = lab.countersign(binary).config(&(config(url, spool.path())? + tables)).start().await?;
     until_allowed(&countersign, question).await?;
-    Ok(Proved { countersign, _spool: spool })
+    Ok(Proved { countersign, spool })
 }
 
 /// A sync costs nothing in memory: figures from there would be about something else.

@@ -74,6 +74,16 @@ pub enum Event {
         /// The same as a signed note: by both keys, or by the new one alone if the old one was not at hand.
         note: String,
     },
+    /// Somebody has read the spool, beside the process that writes it.
+    AuditAccessed {
+        by: ReadBy,
+        /// Of the user who read.
+        uid: u32,
+        at: String,
+        /// The times that were asked for; null where none was.
+        since: Option<String>,
+        until: Option<String>,
+    },
     /// Questions refused for their token since the last such record.
     UnauthorizedAttempts {
         count: u64,
@@ -82,6 +92,27 @@ pub enum Event {
         peers: Vec<String>,
         peers_omitted: u64,
     },
+}
+
+/// The command that reads a spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadBy {
+    Tail,
+    Verify,
+    Publish,
+}
+
+impl ReadBy {
+    pub const ALL: [Self; 3] = [Self::Tail, Self::Verify, Self::Publish];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tail => "tail",
+            Self::Verify => "verify",
+            Self::Publish => "publish",
+        }
+    }
 }
 
 /// The head of the chain before, as found when the new one was opened.

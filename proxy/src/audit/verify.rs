@@ -15,7 +15,7 @@ use crate::audit::note::{self, Checkpoint, NoteError, Verifier};
 pub use finding::{Fault, Finding, Outcome};
 use seen::Previous;
 pub use seen::{Says, Seen};
-use thread::{Fit, Thread};
+use thread::{Compared, Fit, Thread};
 
 /// A chain states its head at least this often (records). Twice that without is a chain whose checkpoints were removed.
 const MOST_UNCOVERED: u64 = 200_000;
@@ -33,6 +33,8 @@ pub struct ChainReport {
     /// Records before this one are stated by a checkpoint that fits, signed by a trusted key if one was given.
     pub covered: u64,
     pub copies: u64,
+    /// Records that came after those behind them, and filled a gap.
+    pub late: u64,
     pub stubs: u64,
 }
 
@@ -118,40 +120,45 @@ impl Verification {
                 let finding = Finding::new(Fault::Changed, &seen.chain, Some((seen.seq.saturating_sub(1), seen.seq)));
                 self.find(finding.saying("the later names another hash than the earlier has".to_owned()));
             }
-            Fit::First | Fit::Next | Fit::Gap(_) => {}
+            Fit::First | Fit::Next | Fit::Gap(_) | Fit::Late => {}
         }
         if !matches!(fit, Fit::Copy | Fit::Fork) {
-            if thread.closed {
+            if thread.closed && fit != Fit::Late {
                 self.fault(Fault::Changed, &seen, "a record after the chain's last one");
             }
             self.compare_stated(&mut thread, &seen);
             self.listen(&mut thread, &seen);
-            thread.take(&seen);
+            if fit == Fit::Late {
+                let compared = thread.fill(&seen);
+                compared.into_iter().for_each(|compared| self.compared(&thread, &seen.chain, compared));
+            } else {
+                thread.take(&seen);
+            }
         }
         self.chains.insert(seen.chain, thread);
     }
 
     /// Whether the tree over all records before this one is what was stated elsewhere.
     fn compare_stated(&mut self, thread: &mut Thread, seen: &Seen) {
-        if seen.seq == thread.next
-            && let Some(point) = self.stated.get(&seen.chain).and_then(|c| c.get(&seen.seq)).cloned()
+        if let Some(point) = self.stated.get(&seen.chain).and_then(|c| c.get(&seen.seq)).cloned()
+            && let Some(compared) = thread.compare(&point, "kept elsewhere")
         {
-            self.compare(thread, seen, &point, "kept elsewhere");
+            self.compared(thread, &seen.chain, compared);
         }
     }
 
-    fn compare(&mut self, thread: &mut Thread, seen: &Seen, point: &Checkpoint, which: &str) {
-        let Some(tree) = &thread.tree else { return };
-        if seen.seq == thread.next && tree.root() == point.root {
-            thread.covered = thread.covered.max(point.size);
-            thread.covered_time.clone_from(&seen.time);
-        } else if seen.seq == thread.next {
-            let range = Some((thread.covered, point.size.saturating_sub(1)));
-            let text = format!("a checkpoint {which} states another tree over the records before {}", point.size);
-            self.find(Finding::new(Fault::Changed, &seen.chain, range).saying(text));
-            // What comes after has a tree of its own that nothing can be said about.
-            thread.tree = None;
-        }
+    fn compared(&mut self, thread: &Thread, chain: &str, compared: Compared) {
+        let (range, text) = match compared {
+            Compared::Fits => return,
+            Compared::Differs { size, which } => (
+                (thread.covered, size.saturating_sub(1)),
+                format!("a checkpoint {which} states another tree over the records before {size}"),
+            ),
+            Compared::Broken { seq } => {
+                ((seq.saturating_sub(1), seq), "the later names another hash than the earlier has".to_owned())
+            }
+        };
+        self.find(Finding::new(Fault::Changed, chain, Some(range)).saying(text));
     }
 
     fn listen(&mut self, thread: &mut Thread, seen: &Seen) {
@@ -180,7 +187,9 @@ impl Verification {
         }
         match self.open(note) {
             Ok(point) if point.origin == seen.chain && point.size == seen.seq => {
-                self.compare(thread, seen, &point, "in the chain");
+                if let Some(compared) = thread.compare(&point, "in the chain") {
+                    self.compared(thread, &seen.chain, compared);
+                }
             }
             Ok(_) => self.fault(Fault::Checkpoint, seen, "states another chain or size"),
             Err(error) => {
@@ -273,8 +282,8 @@ impl Verification {
             // Retention takes the oldest first.
             self.gap(id, 0, thread.first - 1, "missing at the beginning, while an older chain is there");
         }
-        for (first, last) in &thread.gaps {
-            self.gap(id, *first, *last, "missing");
+        for (first, last) in thread.gaps() {
+            self.gap(id, first, last, "missing");
         }
         for range in &thread.unmatched {
             let text = "copies too old to be compared with what came first; they may be forged";
@@ -282,7 +291,9 @@ impl Verification {
         }
         self.succeeded(id, thread, chains);
         let uncovered = thread.next - thread.covered.max(thread.first);
-        if self.signatures && thread.tree.is_some() && (uncovered > MOST_UNCOVERED || (thread.closed && uncovered > 2))
+        if self.signatures
+            && thread.whole_tree().is_some()
+            && (uncovered > MOST_UNCOVERED || (thread.closed && uncovered > 2))
         {
             let text = "no signed checkpoint states these, and the chain should have made one";
             self.find(
@@ -293,9 +304,8 @@ impl Verification {
         if let Some(size) = stated.filter(|size| *size > thread.next) {
             self.gap(id, thread.next, size - 1, "stated by a checkpoint that was kept elsewhere, and not there");
         } else if let Some(point) = stated.filter(|size| *size == thread.next)
-            && thread.tree.as_ref().map(crate::audit::tree::Tree::root)
-                != self.stated.get(id).and_then(|c| c.get(&point)).map(|p| p.root)
-            && thread.tree.is_some()
+            && let Some(tree) = thread.whole_tree()
+            && Some(tree.root()) != self.stated.get(id).and_then(|c| c.get(&point)).map(|p| p.root)
         {
             let text = "a checkpoint kept elsewhere states another tree over all records";
             self.find(Finding::new(Fault::Changed, id, Some((thread.covered, point - 1))).saying(text.to_owned()));
@@ -408,6 +418,7 @@ fn report(id: String, thread: &Thread) -> ChainReport {
         checkpoints: thread.checkpoints,
         covered: thread.covered,
         copies: thread.copies,
+        late: thread.late,
         stubs: thread.stubs,
     }
 }

@@ -2,6 +2,7 @@
 //! them.
 
 pub mod filter;
+pub mod noted;
 pub mod places;
 pub mod stream;
 
@@ -122,7 +123,8 @@ impl ReaderArgs {
     }
 }
 
-fn property(text: &str) -> Result<(String, secrecy::SecretString), Failure> {
+/// `key=value`, or `key=@FILE`.
+pub fn property(text: &str) -> Result<(String, secrecy::SecretString), Failure> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(Failure::Usage(format!("`--property {text}` is not `key=value`")));
     };

@@ -12,8 +12,10 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Exit;
+use super::readers::noted;
 use super::readers::stream::Stream;
 use super::readers::{Failure, FromArgs, Openers, Where};
+use crate::audit::lifecycle::ReadBy;
 use crate::audit::note::Verifier;
 use crate::audit::verify::{Outcome, Report, Seen, Verification};
 use crate::kafka::reader::Start;
@@ -50,6 +52,7 @@ pub struct VerifyArgs {
 pub fn run(args: &VerifyArgs, openers: &dyn Openers) -> Result<Exit, Failure> {
     let keys = args.public_keys.iter().map(|text| key(text)).collect::<Result<Vec<_>, _>>()?;
     let place = args.from.place(openers)?;
+    noted::note(&place, ReadBy::Verify, None, None);
     let mut verification = Verification::new(keys);
     if let Some(kept) = kept(args, &place) {
         let mut stream = Stream::open(&kept, Start::Beginning, false, openers)?;

@@ -19,8 +19,10 @@ mod framing; // where a question ends: two ends, no end, and what follows it
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
 mod minio; // a real MinIO, a real OPA, a real Kafka
 mod observed; // dashboards, traces and exemplars, against a real Prometheus and a real collector
+mod ocsf; // records as events of another schema
 mod outages; // OPA, Kafka and the disk go away and come back
 mod power; // power cuts, on an ext4 of their own
+mod publish; // a spool without its process, and delivered records again
 mod publisher; // spool to broker, against librdkafka's mock
 mod purge; // answers that are taken back, by whom and with which record
 mod records; // records against their schema and their chain

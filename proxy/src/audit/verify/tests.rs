@@ -288,6 +288,60 @@ fn a_gap_is_declared_or_missing() {
     assert_eq!((report.outcome, breaking(&report)[0].range), (Outcome::Broken, Some((3, 5))));
 }
 
+/// A topic lost records after it had acknowledged them, and got them again.
+#[test]
+fn records_that_were_published_again_fill_their_gap() {
+    let key = signer();
+    let keys = [key.public().clone()];
+    let lost = |range: std::ops::Range<usize>, again: std::ops::Range<usize>| {
+        let mut trail = trail(&key);
+        let values = &mut trail.chains[1].1;
+        let copies = values[again].to_vec();
+        values.drain(range);
+        values.extend(copies);
+        trail
+    };
+    let whole = verified(&trail(&key), &keys, true);
+    // A hole in the middle, the beginning, several times what was lost.
+    for (range, again) in [(12..25, 12..25), (0..25, 0..25), (12..25, 5..39), (0..20, 0..40), (10..11, 10..11)] {
+        let late = range.len() as u64;
+        let report = verified(&lost(range.clone(), again), &keys, true);
+        assert_eq!((report.outcome, &report.findings), (Outcome::Whole, &vec![]), "{range:?}");
+        let chain = &report.chains[1];
+        assert_eq!((chain.late, chain.first, chain.covered), (late, 0, whole.chains[1].covered), "{range:?}");
+    }
+    // Not all of it.
+    let report = verified(&lost(12..25, 12..24), &keys, true);
+    assert_eq!(breaking(&report)[0].range, Some((24, 24)), "{:?}", report.findings);
+    assert_eq!(report.outcome, Outcome::Broken);
+}
+
+/// Whoever may write to the topic cannot use a gap to slip something in, even with every hash computed anew.
+#[test]
+fn a_gap_is_not_filled_with_anything_else() {
+    let key = signer();
+    let keys = [key.public().clone()];
+    for at in [5, 12, 30] {
+        let mut forged = trail(&key);
+        let mut parts = parts(&forged.chains[1].1);
+        parts[at] = decision(1000, "forged");
+        let mut values = placed("i/1", &parts, &key);
+        mend_successor(&mut forged, 1, &key);
+        let slipped = values.remove(at);
+        values.push(slipped);
+        forged.chains[1].1 = values;
+        let report = verified(&forged, &keys, false);
+        assert_eq!(report.outcome, Outcome::Broken, "{at}: {:?}", report.findings);
+        // Without computing anything anew.
+        let mut forged = trail(&key);
+        let text = String::from_utf8(forged.chains[1].1.remove(at)).unwrap();
+        let text = text.replace("\"deny\"", "\"allow\"").replace("\"head\":\"", "\"head\":\"0");
+        forged.chains[1].1.push(text.into_bytes());
+        let report = verified(&forged, &keys, false);
+        assert_eq!(report.outcome, Outcome::Broken, "{at}: {:?}", report.findings);
+    }
+}
+
 #[test]
 fn a_stub_stands_for_its_record() {
     let key = signer();
