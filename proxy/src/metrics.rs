@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use crate::policy::purpose::ActionClass;
 use crate::policy::verdict::{CacheState, Decision, Origin, Reason};
+use names::CertificateUse;
 use plain::Plain;
 use process::Live;
 use series::{Durations, Labels, Series, Trace, labels, register};
@@ -275,6 +276,11 @@ impl Metrics {
         if let Some(errors) = self.kafka_errors.get(known.unwrap_or(names::KAFKA_CODES.len())) {
             errors.inc();
         }
+    }
+
+    /// `name` is a name of the configuration; `ends` is in seconds since 1970.
+    pub fn certificate(&self, what: CertificateUse, name: &str, ends: i64) {
+        self.series.certificate(what, name, ends);
     }
 
     pub fn spans_dropped(&self, spans: u64) {

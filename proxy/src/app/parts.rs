@@ -67,7 +67,7 @@ pub fn names(config: &Config, generation: &str) -> Names {
 
 pub fn decider(config: &Config, metrics: &Arc<Metrics>) -> Result<Decider, PartError> {
     let authorizers =
-        config.authorizers.iter().map(|a| Ok((webhook(a)?, limits(a)))).collect::<Result<_, PartError>>()?;
+        config.authorizers.iter().map(|a| Ok((webhook(a, metrics)?, limits(a)))).collect::<Result<_, PartError>>()?;
     let routes = Routes::new(config.routes.iter().map(|route| self::route(config, route)).collect());
     let cache = CacheOptions {
         entries: config.cache.entries,
@@ -79,7 +79,7 @@ pub fn decider(config: &Config, metrics: &Arc<Metrics>) -> Result<Decider, PartE
     Ok(Decider::new(decide::Options { authorizers, routes, cache }, metrics.clone())?)
 }
 
-fn webhook(authorizer: &meant::Authorizer) -> Result<Arc<dyn Authorizer>, PartError> {
+fn webhook(authorizer: &meant::Authorizer, metrics: &Metrics) -> Result<Arc<dyn Authorizer>, PartError> {
     let tls = authorizer.tls.as_ref().map_or_else(tls::Options::default, |tls| tls::Options {
         ca: tls.ca.clone(),
         certificate: tls.identity.as_ref().map(|identity| identity.certificate.clone()),
@@ -95,6 +95,9 @@ fn webhook(authorizer: &meant::Authorizer) -> Result<Arc<dyn Authorizer>, PartEr
     };
     let built =
         Webhook::new(options).map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })?;
+    for (what, ends) in built.certificates() {
+        metrics.certificate(*what, &authorizer.name, *ends);
+    }
     Ok(Arc::new(built))
 }
 

@@ -83,6 +83,7 @@ pub const METRICS: &[Metric] = &[
     counter("countersign_kafka_errors_total", "Errors that librdkafka reported", &["code"]),
     histogram("countersign_kafka_delivery_duration_seconds", "From handing a record to librdkafka to its acknowledgement", &[]),
     counter("countersign_otlp_spans_dropped_total", "Spans that never reached the collector", &[]),
+    gauge("countersign_tls_certificate_expiry_timestamp_seconds", "When a configured certificate ends, in seconds since the epoch", &["use", "name"]),
     counter("countersign_log_lines_dropped_total", "Lines of the operational log that were dropped rather than waited for", &[]),
     gauge("countersign_config_last_reload_successful", "1 if the configuration file as it was last read is in force", &[]),
     info("countersign_config_info", "The configuration generation in force", &["generation"]),
@@ -150,6 +151,24 @@ pub const KAFKA_CODES: [&str; 33] = [
     "unknown_topic",
     "unknown_topic_or_partition",
 ];
+
+/// What a certificate is for: the label `use`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateUse {
+    /// Vouches for an authorizer.
+    AuthorizerCa,
+    /// Says to an authorizer who we are.
+    AuthorizerClient,
+}
+
+impl CertificateUse {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizerCa => "authorizer_ca",
+            Self::AuthorizerClient => "authorizer_client",
+        }
+    }
+}
 
 /// A librdkafka error outside [`KAFKA_CODES`], or an attempt's outcome that no authorizer can have.
 pub const OTHER: &str = "other";

@@ -53,6 +53,12 @@ impl Countersign {
         self
     }
 
+    /// A file in its directory, which is `{dir}` in the configuration.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
     /// Lines for `[listen]`, instead of no drain.
     pub fn listen(mut self, toml: &str) -> Self {
         self.listen = format!("{toml}\n");
