@@ -20,9 +20,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// The first segment of an epoch is small: it must be there before the first answer.
 const FIRST_SEGMENT: u64 = 4 << 20;
 
-/// Segments that recovery reads to find where an epoch ended.
-const END_OF_EPOCH: usize = 2;
-
 pub struct Keeper {
     shared: Arc<Shared>,
     prepared: u64,
@@ -190,13 +187,13 @@ impl Keeper {
             return Ok(true);
         }
         let Some(epoch) = inventory.oldest() else { return Ok(false) };
-        if before.as_ref() == Some(&epoch.id) && epoch.segments.len() <= END_OF_EPOCH {
+        if before.as_ref() == Some(&epoch.id) && epoch.is_end() {
             return Ok(false);
         }
         let last = epoch.segments.len() == 1;
         let may_go = if deliver {
             let stored = epoch.cursor.lock().next();
-            epoch.is_delivered(0) && epoch.end_of_first() <= stored
+            epoch.is_delivered(0) && epoch.end_of(0).is_some_and(|end| end <= stored)
         } else {
             !(epoch.live && last)
         };

@@ -140,8 +140,9 @@ impl Writer {
         segment::reseal(&mut self.buffer, salt);
         self.written = 0;
         let written = self.write_buffer().and_then(|()| self.sync_buffer());
-        if written.is_err() {
-            self.segment = None;
+        match written {
+            Ok(()) => self.passed(),
+            Err(_) => self.segment = None,
         }
         written
     }
@@ -197,13 +198,27 @@ impl Writer {
         inventory.spare_bytes = 0;
         if let Some(live) = inventory.live() {
             let (first_seq, delivered_since) = (header.first_seq, None);
-            live.segments.push(SegmentInfo { name, number, first_seq, bytes, delivered_since });
+            live.segments.push(SegmentInfo { name, number, first_seq, end: None, bytes, delivered_since });
         }
         drop(inventory);
         begun.map_err(|e| format!("cannot begin a segment: {e}"))?;
         let start = HEADER as u64;
         self.segment = Some(Active { file, path: named, number, salt: header.salt, start, capacity: bytes });
+        if self.buffer.is_empty() {
+            self.passed();
+        }
         Ok(())
+    }
+
+    /// Everything in the chain is durable: no segment before the one that is written holds anything that comes later.
+    fn passed(&self) {
+        if let Some(live) = self.shared.inventory.lock().live()
+            && let Some((_, before)) = live.segments.split_last_mut()
+        {
+            for segment in before {
+                segment.end.get_or_insert(self.durable.0);
+            }
+        }
     }
 
     /// A write or sync failed: nothing is known about the segment's end, and a second sync could lie. It is never
