@@ -4,8 +4,8 @@ pub mod check;
 pub mod demo;
 pub mod keygen;
 pub mod pseudonym;
-pub mod purge;
 pub mod publish;
+pub mod purge;
 pub mod readers;
 
 pub mod schema;
