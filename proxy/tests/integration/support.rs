@@ -121,12 +121,6 @@ impl Countersign {
         self
     }
 
-    /// A file of its own directory, `{dir}`, such as a key.
-    pub fn file(mut self, name: &str, text: &str) -> Self {
-        self.files.push((name.to_owned(), text.to_owned()));
-        self
-    }
-
     fn config(&self) -> String {
         let Self { listen, authorizers, audit, rest, level, spool, .. } = self;
         format!(
