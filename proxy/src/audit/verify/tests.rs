@@ -398,6 +398,7 @@ fn tampering_is_found() {
         removed += u64::from(forged.chains.len() < CHAINS);
     }
     assert!(anew * 2 >= count && (removed > 0 || count < 100));
+    without_key_and_checkpoints_a_forger_goes_unnoticed();
     loadtest::figures::Claim::new("tampering", "cargo test -p countersign --lib tampering")
         .seed(seed)
         .figure("edits", count)
