@@ -20,6 +20,7 @@ use crate::audit::again::{Again, Range};
 use crate::audit::lifecycle::ReadBy;
 use crate::audit::orphan::{Orphan, OrphanError};
 use crate::audit::publisher::{self, Publisher, Source};
+use crate::audit::spool::StartError;
 use crate::audit::tally::Tally;
 use crate::config;
 use crate::kafka::Connection;
@@ -129,8 +130,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
 fn refused(error: OrphanError) -> Failure {
     let more = match &error {
         OrphanError::Live(_) => "; stop it, or publish what is delivered with `--again`",
-        OrphanError::Unusable(_) => "; a volume of another user is shipped as that user",
-        OrphanError::NoSpool(_) | OrphanError::Io { .. } => "",
+        OrphanError::Unusable(StartError::ForeignOwner { .. }) => "; ship it as that user",
+        OrphanError::Unusable(_) | OrphanError::NoSpool(_) | OrphanError::Io { .. } => "",
     };
     Failure::CouldNot(anyhow::anyhow!("{error}{more}"))
 }

@@ -179,13 +179,12 @@ impl Thread {
 
     /// What a checkpoint states, once the tree has grown so far; `None` until then, and where there is no tree.
     pub fn compare(&mut self, point: &Checkpoint, which: &'static str) -> Option<Compared> {
-        let tree = self.tree.as_ref()?;
-        if point.size > self.solid && !self.given_up && self.points.len() < POINTS {
+        if point.size > self.solid && self.points.len() >= POINTS {
+            self.give_up();
+        } else if point.size > self.solid && !self.given_up {
             self.points.entry(point.size).or_default().push((point.clone(), which));
         }
-        if point.size != self.solid {
-            return None;
-        }
+        let tree = self.tree.as_ref().filter(|_| point.size == self.solid)?;
         if tree.root() == point.root {
             self.covered = self.covered.max(point.size);
             return Some(Compared::Fits);
@@ -215,12 +214,16 @@ impl Thread {
 
     fn keep_ahead(&mut self, seen: &Seen) {
         if self.ahead.len() >= AHEAD {
-            self.given_up = true;
-            (self.tree, self.ahead, self.points) = (None, BTreeMap::new(), BTreeMap::new());
+            self.give_up();
         }
         if !self.given_up {
             self.ahead.insert(seen.seq, (seen.prev, seen.hash));
         }
+    }
+
+    fn give_up(&mut self) {
+        self.given_up = true;
+        (self.tree, self.ahead, self.points) = (None, BTreeMap::new(), BTreeMap::new());
     }
 
     fn earlier(&mut self, seen: &Seen) -> Fit {
