@@ -72,7 +72,9 @@ pub struct Thread {
     solid_hash: [u8; 32],
     /// `prev` and hash of the records behind the first gap.
     ahead: BTreeMap<u64, ([u8; 32], [u8; 32])>,
-    /// Too many records are behind the gap: it will not be filled.
+    /// So many may be.
+    most_ahead: usize,
+    /// Too many are: the gap will not be filled.
     given_up: bool,
     /// To be compared when the tree has grown so far.
     points: BTreeMap<u64, Vec<(Checkpoint, &'static str)>>,
@@ -94,7 +96,8 @@ pub struct Thread {
 }
 
 impl Thread {
-    pub fn new(seen: &Seen) -> Self {
+    /// `patient`: gaps may be filled by records that come later.
+    pub fn new(seen: &Seen, patient: bool) -> Self {
         Self {
             first: seen.seq,
             next: seen.seq,
@@ -103,6 +106,7 @@ impl Thread {
             solid: 0,
             solid_hash: [0; 32],
             ahead: BTreeMap::new(),
+            most_ahead: if patient { AHEAD } else { 0 },
             given_up: false,
             points: BTreeMap::new(),
             gaps: Vec::new(),
@@ -213,7 +217,7 @@ impl Thread {
     }
 
     fn keep_ahead(&mut self, seen: &Seen) {
-        if self.ahead.len() >= AHEAD {
+        if self.ahead.len() >= self.most_ahead {
             self.give_up();
         }
         if !self.given_up {
