@@ -58,6 +58,8 @@ pub struct Verification {
     trusted: Vec<Verifier>,
     signatures: bool,
     elsewhere: bool,
+    /// Records may come behind later ones.
+    patient: bool,
     /// By chain and size: roots that were stated in the checkpoint topic.
     stated: BTreeMap<String, BTreeMap<u64, Checkpoint>>,
     chains: BTreeMap<String, Thread>,
@@ -74,6 +76,12 @@ impl Verification {
     /// Without keys no signature is looked at.
     pub fn new(keys: Vec<Verifier>) -> Self {
         Self { signatures: !keys.is_empty(), trusted: keys, ..Self::default() }
+    }
+
+    /// Records were published again: those that come behind later ones fill the gap that they left. Otherwise a changed
+    /// order is a gap.
+    pub fn expect_published_again(&mut self) {
+        self.patient = true;
     }
 
     /// Checkpoints were kept elsewhere, be they none.
@@ -108,7 +116,7 @@ impl Verification {
             Err(error) => return self.find(Finding::new(Fault::Unreadable, "", None).saying(error)),
         };
         self.bytes += seen.bytes;
-        let mut thread = self.chains.remove(&seen.chain).unwrap_or_else(|| Thread::new(&seen));
+        let mut thread = self.chains.remove(&seen.chain).unwrap_or_else(|| Thread::new(&seen, self.patient));
         let fit = thread.fit(&seen);
         match fit {
             Fit::Copy => {}

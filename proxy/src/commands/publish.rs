@@ -3,6 +3,7 @@
 
 mod shipping;
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,6 +20,7 @@ use crate::audit::again::{Again, Range};
 use crate::audit::lifecycle::ReadBy;
 use crate::audit::orphan::{Orphan, OrphanError};
 use crate::audit::publisher::{self, Publisher, Source};
+use crate::audit::spool::StartError;
 use crate::audit::tally::Tally;
 use crate::config;
 use crate::kafka::Connection;
@@ -128,8 +130,8 @@ pub fn run(args: &Args) -> Result<Exit, Failure> {
 fn refused(error: OrphanError) -> Failure {
     let more = match &error {
         OrphanError::Live(_) => "; stop it, or publish what is delivered with `--again`",
-        OrphanError::Unusable(_) => "; a volume of another user is shipped as that user",
-        OrphanError::NoSpool(_) | OrphanError::Io { .. } => "",
+        OrphanError::Unusable(StartError::ForeignOwner { .. }) => "; ship it as that user",
+        OrphanError::Unusable(_) | OrphanError::NoSpool(_) | OrphanError::Io { .. } => "",
     };
     Failure::CouldNot(anyhow::anyhow!("{error}{more}"))
 }
@@ -149,6 +151,9 @@ fn all_there(range: &Range, tally: &Tally) -> bool {
 fn places(args: &Args) -> Result<Places, Failure> {
     let given = match &args.topic {
         None => None,
+        Some(topic) if *topic == args.checkpoint_topic => {
+            return Err(Failure::Usage(format!("`--topic` and `--checkpoint-topic` are both `{topic}`")));
+        }
         Some(topic) => {
             let properties = args.properties.iter().map(|p| property(p)).collect::<Result<_, _>>()?;
             let client_id = "countersign-publish".to_owned();
@@ -214,7 +219,8 @@ fn ship(
     for (chain, first, last) in &missing {
         eprintln!("countersign: records {first}–{last} of chain `{}` are damaged or gone", chain.escape_debug());
     }
-    println!("{} records published", tally.acknowledged());
+    // Nobody may be reading this; the exit code says it, too.
+    drop(writeln!(io::stdout(), "{} records published", tally.acknowledged()));
     match outcome {
         Outcome::Drained if missing.is_empty() => Ok(Exit::Fine),
         Outcome::Drained => Ok(Exit::Found),

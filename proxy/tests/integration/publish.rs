@@ -133,8 +133,11 @@ async fn delivered_records_are_published_again_beside_a_live_process() {
     let (code, said) = publish(home.path(), &kafka.bootstrap(), &["--again", "--chain", &id, "--seq", "3-7"]);
     assert!(code == 0 && said.starts_with("5 records published"), "{said}");
     let after = in_kafka(&kafka).await;
-    let again = of_chain(&after, &before[0]).split_off(of_chain(&before, &before[0]).len());
-    assert_eq!(again, of_chain(&before, &before[0])[3..=7], "byte for byte, in order, and in the chain's partition");
+    // The process goes on, with checkpoints if nothing else.
+    let (was, mut again) =
+        (of_chain(&before, &before[0]), of_chain(&after, &before[0]).split_off(of_chain(&before, &before[0]).len()));
+    again.retain(|value| was.contains(value));
+    assert!(again == was[3..=7], "{} of 5: byte for byte, in order, and in the chain's partition", again.len());
     let (code, said) = publish(home.path(), &kafka.bootstrap(), &["--again", "--chain", &id, "--seq", "10-1000000"]);
     assert!(code == 1 && said.contains("are not published"), "{said}");
     let (code, said) = publish(home.path(), &kafka.bootstrap(), &["--again", "--until", "2001-01-01T00:00:00Z"]);

@@ -126,10 +126,13 @@ async fn what_delivery_and_retention_do_is_no_fault() {
     let (code, said) = run(&trail.file(|values| values.extend(values[5..20].to_vec())));
     assert!(code == 0 && said.starts_with("whole: ") && said.contains("15 delivered again"), "{said}");
     // Lost and published again, as a topic may have it.
-    let (code, said) = run(&trail.file(|values| {
+    let again = trail.file(|values| {
         let lost: Vec<_> = values.drain(5..20).collect();
         values.extend(lost);
-    }));
+    });
+    let (code, said) = run(&again);
+    assert!(code == 1 && said.contains("records 5–19: missing"), "{said}");
+    let (code, said) = verify(&["--file", path(&again), "--public-key", &key, "--published-again"]);
     assert!(code == 0 && said.starts_with("whole: ") && said.contains("15 came after those behind them"), "{said}");
     let (code, said) = run(&trail.file(|values| values[5] = [&values[5][..], b" "].concat()));
     assert!(code == 1 && said.contains("another hash"), "{said}");

@@ -72,7 +72,9 @@ pub struct Thread {
     solid_hash: [u8; 32],
     /// `prev` and hash of the records behind the first gap.
     ahead: BTreeMap<u64, ([u8; 32], [u8; 32])>,
-    /// Too many records are behind the gap: it will not be filled.
+    /// So many may be.
+    most_ahead: usize,
+    /// Too many are: the gap will not be filled.
     given_up: bool,
     /// To be compared when the tree has grown so far.
     points: BTreeMap<u64, Vec<(Checkpoint, &'static str)>>,
@@ -94,7 +96,8 @@ pub struct Thread {
 }
 
 impl Thread {
-    pub fn new(seen: &Seen) -> Self {
+    /// `patient`: gaps may be filled by records that come later.
+    pub fn new(seen: &Seen, patient: bool) -> Self {
         Self {
             first: seen.seq,
             next: seen.seq,
@@ -103,6 +106,7 @@ impl Thread {
             solid: 0,
             solid_hash: [0; 32],
             ahead: BTreeMap::new(),
+            most_ahead: if patient { AHEAD } else { 0 },
             given_up: false,
             points: BTreeMap::new(),
             gaps: Vec::new(),
@@ -179,13 +183,12 @@ impl Thread {
 
     /// What a checkpoint states, once the tree has grown so far; `None` until then, and where there is no tree.
     pub fn compare(&mut self, point: &Checkpoint, which: &'static str) -> Option<Compared> {
-        let tree = self.tree.as_ref()?;
-        if point.size > self.solid && !self.given_up && self.points.len() < POINTS {
+        if point.size > self.solid && self.points.len() >= POINTS {
+            self.give_up();
+        } else if point.size > self.solid && !self.given_up {
             self.points.entry(point.size).or_default().push((point.clone(), which));
         }
-        if point.size != self.solid {
-            return None;
-        }
+        let tree = self.tree.as_ref().filter(|_| point.size == self.solid)?;
         if tree.root() == point.root {
             self.covered = self.covered.max(point.size);
             return Some(Compared::Fits);
@@ -214,13 +217,17 @@ impl Thread {
     }
 
     fn keep_ahead(&mut self, seen: &Seen) {
-        if self.ahead.len() >= AHEAD {
-            self.given_up = true;
-            (self.tree, self.ahead, self.points) = (None, BTreeMap::new(), BTreeMap::new());
+        if self.ahead.len() >= self.most_ahead {
+            self.give_up();
         }
         if !self.given_up {
             self.ahead.insert(seen.seq, (seen.prev, seen.hash));
         }
+    }
+
+    fn give_up(&mut self) {
+        self.given_up = true;
+        (self.tree, self.ahead, self.points) = (None, BTreeMap::new(), BTreeMap::new());
     }
 
     fn earlier(&mut self, seen: &Seen) -> Fit {
