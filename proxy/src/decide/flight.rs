@@ -87,7 +87,7 @@ impl Flights {
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn under_way(&self) -> usize {
         self.0.lock().len()
     }
 

@@ -143,7 +143,7 @@ impl Memory {
 
     #[cfg(test)]
     pub fn questions_under_way(&self) -> usize {
-        self.flights.len()
+        self.flights.under_way()
     }
 
     fn is_cacheable(&self, request: &Request, route: &Route) -> bool {
