@@ -26,6 +26,7 @@ from PIL import Image  # noqa: E402
 HERE = pathlib.Path(__file__).parent.parent
 PIXELS = 110            # an inch
 COLUMN, LINE = 0.58, 0.34  # inches of a unit of the grid
+HEAD = 2.3              # units above it, for title and description
 RATE_INTERVAL = "10s"   # Prometheus scrapes every second in the laboratory
 STEP = 1
 LINES = ["#73BF69", "#5794F2", "#FF9830", "#F2495C", "#B877D9", "#E0B400", "#8AB8FF", "#37872D", "#C4162A", "#A352CC",
@@ -89,7 +90,7 @@ def scaled(value, steps):
 
 SECONDS = [(86400 * 365, "years"), (86400, "days"), (3600, "h"), (60, "min"), (1, "s"), (1e-3, "ms"), (1e-6, "µs")]
 BYTES = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"), (1, "B")]
-MANY = [(1e9, "G"), (1e6, "M"), (1e4, "k")]
+MANY = [(1e9, "G"), (1e6, "M"), (1e3, "k")]
 
 
 def said(value, unit):
@@ -103,8 +104,17 @@ def said(value, unit):
         return scaled(value, BYTES) + ("/s" if unit == "Bps" else "")
     if unit == "percentunit":
         return f"{rounded(value * 100)} %"
-    text = next((f"{rounded(value / size)}{letter}" for size, letter in MANY if abs(value) >= size), rounded(value))
+    text = next((f"{rounded(value / size)} {letter}" for size, letter in MANY if abs(value) >= size), rounded(value))
     return f"{text} /s" if unit == "ops" else text
+
+
+def ticks(top, unit):
+    """Round numbers of the unit that people read: minutes and mebibytes, not thousands."""
+    sizes = {"s": SECONDS, "bytes": BYTES, "Bps": BYTES}.get(unit, [(1, "")])
+    size = next((size for size, _ in sizes if top >= 2 * size), sizes[-1][0])
+    each = 10 ** math.floor(math.log10(top / size)) * size
+    step = next(each * share for share in (0.1, 0.2, 0.25, 0.5, 1, 2, 2.5, 5) if top / (each * share) < 5)
+    return [number * step for number in range(int(top / step) + 1)]
 
 
 def limits(panel):
@@ -134,26 +144,26 @@ def text_of(panel, value):
 class Page:
     def __init__(self, page, prometheus):
         self.page, self.prometheus = page, prometheus
-        self.height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in page["panels"]) + 3
+        self.height = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in page["panels"]) + HEAD
         self.figure = plt.figure(figsize=(24 * COLUMN, self.height * LINE), dpi=PIXELS, facecolor="#F4F5F7")
 
     def box(self, position):
         """Left, bottom, width, height as shares of the figure, from the top-left units of the grid."""
-        left, top = position["x"] / 24, (position["y"] + 3) / self.height
+        left, top = position["x"] / 24, (position["y"] + HEAD) / self.height
         width, height = position["w"] / 24, position["h"] / self.height
         gap = 0.0025
         return left + gap, 1 - top - height + gap / 2, width - 2 * gap, height - gap
 
     def drawn(self):
-        self.figure.text(0.008, 1 - 0.9 / self.height, self.page["title"], fontsize=13, fontweight="bold", va="center")
-        self.figure.text(0.008, 1 - 2.1 / self.height, self.page["description"], fontsize=8, color=GREY, va="center")
+        self.figure.text(0.008, 1 - 0.8 / self.height, self.page["title"], fontsize=13, fontweight="bold", va="center")
+        self.figure.text(0.008, 1 - 1.7 / self.height, self.page["description"], fontsize=8, color=GREY, va="center")
         for panel in self.page["panels"]:
             if panel["type"] == "row":
                 left, bottom, _, height = self.box(panel["gridPos"])
                 self.figure.text(left + 0.004, bottom + height / 2, panel["title"], fontsize=9, fontweight="bold", va="center")
                 continue
             left, bottom, width, height = box = self.box(panel["gridPos"])
-            self.figure.add_artist(Rectangle((left, bottom), width, height, facecolor="white", edgecolor=PALE, lw=0.8))
+            self.figure.add_artist(Rectangle((left, bottom), width, height, facecolor="white", edgecolor=PALE, lw=0.8, zorder=-9))
             self.figure.text(left + 0.005, bottom + height - 0.55 / self.height, panel["title"], fontsize=7.5,
                              fontweight="bold", va="center")
             {"timeseries": self.lines, "stat": self.numbers, "bargauge": self.bars}[panel["type"]](panel, box)
@@ -214,8 +224,9 @@ class Page:
         axes.set_xlim(start, end)
         axes.set_xticks(range(start, end + 1, 60), [f"{minute} min" for minute in range((end - start) // 60 + 1)])
         top = defaults.get("max")
-        axes.set_ylim(0, top * 1.02 if top else max(axes.get_ylim()[1], 1e-9))
-        axes.yaxis.set_major_locator(plt.MaxNLocator(4))
+        top = (top or max(axes.get_ylim()[1], 1e-9)) * 1.04
+        axes.set_ylim(0, top)
+        axes.set_yticks(ticks(top, unit))
         axes.yaxis.set_major_formatter(lambda value, _: said(value, unit))
         axes.grid(color="#ECEEF1", lw=0.6)
         axes.tick_params(length=0, labelsize=6)
@@ -236,7 +247,7 @@ class Page:
             share = width / len(series)
             x, y, high = left + number * share + 0.003, bottom + 0.2 / self.height, height - 1.25 / self.height
             colour = GREY if math.isnan(value) else colour_of(panel, value)
-            self.figure.add_artist(Rectangle((x, y), share - 0.006, high, facecolor=colour, lw=0))
+            self.figure.add_artist(Rectangle((x, y), share - 0.006, high, facecolor=colour, lw=0, zorder=-8))
             finite = [(at, one) for at, one in values if math.isfinite(one)]
             if len(finite) > 1:
                 axes = self.figure.add_axes((x, y, share - 0.006, high * 0.45))
@@ -246,7 +257,8 @@ class Page:
                 axes.axis("off")
             middle = x + (share - 0.006) / 2
             text, labelled = text_of(panel, value), len(series) > 1 or bool(name)
-            self.figure.text(middle, y + high * (0.42 if labelled else 0.5), text, fontsize=15 if share > 0.08 else 10,
+            fits = (share - 0.01) * 24 * COLUMN * 72 / (0.68 * len(text))
+            self.figure.text(middle, y + high * (0.42 if labelled else 0.5), text, fontsize=min(15, fits),
                              color="white", fontweight="bold", ha="center", va="center", zorder=5)
             if labelled:
                 self.figure.text(middle, y + high * 0.84, name, fontsize=7, color="white", ha="center", va="center", zorder=5)
@@ -306,7 +318,7 @@ def main():
         figure.savefig(raw, format="png")
         plt.close(figure)
         # A palette is a third of the size, and enough for lines.
-        picture = Image.open(raw).convert("RGB").quantize(128, method=Image.Quantize.MAXCOVERAGE)
+        picture = Image.open(raw).convert("RGB").quantize(160, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         picture.save(arguments.out / f"{path.stem}.png", optimize=True)
 
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use countersign::authorizer::{Attempt, Authorizer, Question};
 use countersign::decide::Decider;
+use countersign::metrics::names::CertificateUse;
 use countersign::metrics::{DecisionPoint, FrontOutcome, Metrics, Names};
 use countersign::policy::purpose::{ActionClass, Purpose};
 use countersign::trace::Tracer;
@@ -111,6 +112,10 @@ async fn a_million_users_buckets_and_objects_are_no_series() {
         assert!(found > 1_000.0, "{some}: {found}");
     }
     assert!(after.contains("trace_id=\""));
+    // What it would look like if one of them had become a label.
+    metrics.certificate(CertificateUse::AuthorizerCa, "user-7", 0);
+    let leaked = metrics.encode();
+    assert!(series(&leaked).len() == series(&after).len() + 1 && leaked.contains("user-"));
 }
 
 /// The values of the series that begin and go on like this.
