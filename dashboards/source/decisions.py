@@ -39,8 +39,8 @@ DECIDED = [
                             "{{action_class}}")], unit="percentunit", maximum=1),
     lines("Advisory denies", "Denies that are not an outcome: MinIO only asked whether to show metadata or a list entry. A "
           "client can forge some of the signs, so a rise without more traffic deserves a look at the records.",
-          [Target(rate(DECISIONS, f'{ROUTE}, decision="deny", advisory="true"', "action_class"), "{{action_class}}")],
-          unit="ops"),
+          [Target(rate(DECISIONS, f'{ROUTE}, decision="deny", advisory="true"', "action_class") + " > 0",
+                  "{{action_class}}")], unit="ops"),
     lines("Faults by reason", "Side `authorizer`: look at the authorizer and the way to it. `self`: at this machine and "
           "configuration. `caller`: somebody sends what MinIO would not. docs/EVENTS.md says what to do about each reason.",
           [Target(rate(FAULTS, ROUTE, "side, reason") + " > 0", "{{side}}: {{reason}}")], unit="ops", width=12, stack=True),
@@ -87,9 +87,9 @@ PROCESS = [
     lines("Memory", "Resident. Flat is right, whatever the backlog.",
           [Target(value("process_resident_memory_bytes", by="instance"), "{{instance}}")], unit="bytes", width=6),
     lines("CPU", "Cores in use.", [Target(rate("process_cpu_seconds_total", by="instance"), "{{instance}}")], width=6),
-    lines("File descriptors", "At the limit no connection is accepted: raise `LimitNOFILE`.",
-          [Target(value("process_open_fds", by="instance"), "{{instance}}"),
-           Target(value("process_max_fds", "min"), "lowest limit")], width=6),
+    lines("File descriptors", "Share of the limit that is open. At the limit no connection is accepted: raise `LimitNOFILE`.",
+          [Target(f"{value('process_open_fds', by='instance')} / {value('process_max_fds', by='instance')}", "{{instance}}")],
+          unit="percentunit", maximum=1, width=6, limits=colours((None, "green"), (0.8, "orange"))),
     lines("Configuration", "1 while the file as it was last read is in force, and how many instances run which generation. "
           "Two generations at once: not every instance has the new file.",
           [Target(value("countersign_config_last_reload_successful", "min", "instance"), "{{instance}}: in force"),

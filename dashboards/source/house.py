@@ -126,9 +126,9 @@ def bars(title, description, targets, *, unit="short", width=8, height=8, limits
 
 # Pages.
 
-def choice(name, label, description, metric):
+def choice(name, label, description, metric, labels=""):
     """A variable that offers the values of `metric`'s label of that name."""
-    scope = metric if name == "instance" else of(metric)
+    scope = metric if name == "instance" else of(metric, labels)
     it = dashboard.QueryVariable(name).label(label).description(description).datasource(SOURCE)
     it = it.query({"query": f"label_values({scope}, {name})", "refId": name})
     it = it.refresh(model.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(model.VariableSort.ALPHABETICAL_ASC)

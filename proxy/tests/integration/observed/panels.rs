@@ -17,7 +17,7 @@ use crate::support::stand::TOPIC;
 use crate::support::{Countersign, Running, eventually, question};
 
 /// For all panels together: the rates need some scrapes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One query as a panel sends it.
 #[derive(Debug, Clone)]
@@ -51,9 +51,12 @@ fn substituted(expression: &str, chosen: Option<(&str, &str)>) -> String {
     text
 }
 
+fn dashboards() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards")
+}
+
 fn pages() -> Vec<(String, Value)> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards");
-    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let paths = std::fs::read_dir(dashboards()).unwrap().map(|entry| entry.unwrap().path());
     let pages = paths.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
     let read = |path: std::path::PathBuf| {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
@@ -192,7 +195,9 @@ async fn every_panel_shows_something() {
     let setup = Countersign::custom(&authorizers(&stub, port)).file("ca.pem", &authority());
     let setup = setup.cache("allow_ttl = \"1h\"").kafka(&kafka.bootstrap(), TOPIC);
     let proxy = setup.with(&format!("[otlp]\nendpoint = \"http://127.0.0.1:{port}\"\nsample = 1.0")).start().await;
-    let Some(prometheus) = require(lab.prometheus().scrape(&proxy.admin().to_string()).start().await) else { return };
+    let rules = std::fs::read_to_string(dashboards().join("alerts.yml")).unwrap();
+    let setup = lab.prometheus().scrape(&proxy.admin().to_string()).rules(&rules);
+    let Some(prometheus) = require(setup.start().await) else { return };
     // Records have nowhere to go yet, which is what the panel of Kafka's errors is about.
     let errors = "sum(rate(countersign_kafka_errors_total[1m])) > 0";
     eventually("an error of Kafka is scraped", async || {
@@ -225,6 +230,27 @@ async fn every_panel_shows_something() {
         for variable in variables(name, page) {
             check_variable(&prometheus, &variable, &queries).await;
         }
+    }
+    check_rules(&prometheus).await;
+}
+
+/// Every alert rule can be evaluated with the series that a process really has, and what the two that this load is
+/// bound to wake would say to people is whole. They wait for their `for`; whether alerts fire is tested in `alerts`.
+async fn check_rules(prometheus: &Prometheus) {
+    let groups = prometheus.api("rules").await.unwrap()["groups"].take();
+    let rules: Vec<&Value> =
+        groups.as_array().unwrap().iter().flat_map(|one| one["rules"].as_array().unwrap()).collect();
+    assert!(rules.len() >= 15, "the rules were not found");
+    for rule in &rules {
+        assert_eq!(rule["health"], "ok", "{rule:#}");
+    }
+    for name in ["CountersignAuthorizerDown", "CountersignFailsClosedAuthorizer"] {
+        let rule = rules.iter().find(|rule| rule["name"] == name).unwrap();
+        let alert = &rule["alerts"][0];
+        assert_eq!(alert["state"], "pending", "{rule:#}");
+        let said = alert["annotations"].to_string();
+        assert!(["<no value>", "<error", "{{", "%!"].iter().all(|sign| !said.contains(sign)), "{said}");
+        assert!(said.contains(alert["labels"]["instance"].as_str().unwrap()), "{said}");
     }
 }
 

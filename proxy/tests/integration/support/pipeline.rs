@@ -43,7 +43,7 @@ pub async fn with(authorizer: Arc<dyn Authorizer>) -> (Pipeline, PathBuf, tempfi
     (pipeline, directory, dir)
 }
 
-fn decider(authorizer: Arc<dyn Authorizer>, metrics: &Arc<Metrics>) -> Decider {
+pub fn decider(authorizer: Arc<dyn Authorizer>, metrics: &Arc<Metrics>) -> Decider {
     let limits = Limits {
         timeout: Duration::from_millis(500),
         retries: 0,
