@@ -9,9 +9,8 @@ use crate::decide::purge::Rule;
 use crate::pipeline::Pipeline;
 use crate::policy::limited::limited;
 
-/// Longest recorded names (bytes): an account or bucket, a prefix.
-const MAX_NAME: usize = 256;
-const MAX_PREFIX: usize = 1024;
+/// Longest recorded name of a bucket (bytes).
+const MAX_BUCKET: usize = 256;
 
 impl Pipeline {
     /// Every decision that begins when this has returned is made without the answers that the rule takes back. The record
@@ -21,13 +20,15 @@ impl Pipeline {
             Rule::Everything => (None, None, None),
             Rule::Matching { account, bucket, prefix } => (account.as_deref(), bucket.as_deref(), prefix.as_deref()),
         };
-        let name = |name: &str| limited(name, MAX_NAME);
+        let privacy = &self.options.privacy;
+        // Named and left out is not the same as not named.
+        let hidden = |shown: Option<String>| shown.unwrap_or_default();
         let event = Event::CachePurged {
             client: client.to_owned(),
             peer: peer.map(|peer| peer.to_string()),
-            account: account.map(name),
-            bucket: bucket.map(name),
-            prefix: prefix.map(|prefix| limited(prefix, MAX_PREFIX)),
+            account: account.map(|name| hidden(privacy.account(name))),
+            bucket: bucket.map(|name| limited(name, MAX_BUCKET)),
+            prefix: prefix.map(|prefix| hidden(privacy.object(prefix))),
             // Before the purge itself: the record says rather too little than too much.
             at: rfc3339(micros(SystemTime::now())),
         };

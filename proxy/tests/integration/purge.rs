@@ -89,6 +89,29 @@ async fn a_withdrawn_right_is_gone_with_the_purge() {
     assert!(!proxy.ask(&asked).await.allowed());
 }
 
+/// A record of a purge hides what records of decisions hide, and still tells a name that was left out from none.
+#[tokio::test]
+async fn who_was_purged_is_hidden_like_who_asked() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    for (account, object, shown) in
+        [("hmac", "prefix", ["hmac-sha256:", "2026/hmac-sha256:"]), ("drop", "drop", ["", ""])]
+    {
+        let privacy = format!(
+            "[audit.privacy]\naccount = \"{account}\"\nobject = \"{object}\"\n\
+             keys = [{{ id = \"k\", file = \"{{dir}}/key\" }}]"
+        );
+        let setup = Countersign::asking(&stub.url()).with(&privacy);
+        let proxy = setup.file("key", "a key that is long enough to be one\n").start().await;
+        let body = r#"{"account":"alice.brown","bucket":"photos","prefix":"2026/holiday"}"#;
+        assert_eq!(purge(&proxy, &[JSON], body).await.status, 200);
+        let recorded = eventually("it is recorded", async || events(&proxy.records(), "cache_purged").pop()).await;
+        let told = ["account", "prefix"].map(|name| recorded["data"][name].as_str().unwrap().to_owned());
+        assert!(told.iter().zip(shown).all(|(told, shown)| told.starts_with(shown)), "{told:?}");
+        assert!(account == "hmac" || told.iter().all(String::is_empty), "{told:?}");
+        assert!(!recorded.to_string().contains("alice") && !recorded.to_string().contains("holiday"), "{recorded}");
+    }
+}
+
 #[tokio::test]
 async fn nobody_else_and_nothing_else_purges() {
     let stub = Stub::start(Script::allow()).await.unwrap();
