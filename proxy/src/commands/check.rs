@@ -75,6 +75,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_about_people_is_said_in_words() {
+        let key = |name: &str| (name == "K").then(|| "k".repeat(32));
+        let said = |privacy: &str| {
+            let text = MINIMAL.replace("[kafka]", &format!("[audit.privacy]\n{privacy}\n[kafka]"));
+            check(&config::parse(&text, "c.toml", &key)).1
+        };
+        let out = said("account = \"hmac\"\nobject = \"prefix\"\nkeys = [{ id = \"2026-11\", env = \"K\" }]");
+        for expected in
+            ["people and groups are pseudonyms", "directories", "addresses are readable", "key `2026-11` is in force"]
+        {
+            assert!(out.contains(expected), "{expected} is not in\n{out}");
+        }
+        let out = said("account = \"drop\"\nobject = \"drop\"\nreported_ip = \"truncate\"");
+        for expected in ["people and groups are left out", "keys are left out", "their /24 or /48", "there is no key"] {
+            assert!(out.contains(expected), "{expected} is not in\n{out}");
+        }
+    }
+
+    #[test]
     fn warnings_alone_are_fine() {
         let (code, out, err) = check(&parse(MINIMAL.split("[kafka]").next().unwrap()));
         assert_eq!(code, Exit::Fine);
