@@ -158,6 +158,9 @@ pub struct CheckpointData {
     pub note: String,
     /// Lower-case hex SHA-256 of the last record before this one; 64 zeros if there is none.
     pub head: String,
+    /// Roots of the tree's perfect subtrees, the largest first, lower-case hex; together they give the root that is signed.
+    /// Whoever lacks earlier records goes on from here.
+    pub tree: Vec<String>,
 }
 
 /// `data` of `io.countersign.amendment.v1`, before the chain member.

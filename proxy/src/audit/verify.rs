@@ -11,6 +11,7 @@ mod thread;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::note::{self, Checkpoint, NoteError, Verifier};
+use crate::audit::tree::Tree;
 
 pub use finding::{Fault, Finding, Outcome};
 use seen::Previous;
@@ -60,8 +61,8 @@ pub struct Verification {
     elsewhere: bool,
     /// Records may come behind later ones.
     patient: bool,
-    /// By chain and size: roots that were stated in the checkpoint topic.
-    stated: BTreeMap<String, BTreeMap<u64, Checkpoint>>,
+    /// By chain and size: roots that were stated in the checkpoint topic, and the hash of the record there.
+    stated: BTreeMap<String, BTreeMap<u64, (Checkpoint, [u8; 32])>>,
     chains: BTreeMap<String, Thread>,
     /// By successor.
     previous: BTreeMap<String, Previous>,
@@ -99,7 +100,7 @@ impl Verification {
         match &seen.says {
             Says::Checkpoint { note, .. } => match self.open(note) {
                 Ok(point) if point.origin == seen.chain && point.size == seen.seq => {
-                    self.stated.entry(seen.chain.clone()).or_default().insert(point.size, point);
+                    self.stated.entry(seen.chain.clone()).or_default().insert(point.size, (point, seen.hash));
                 }
                 Ok(_) => self.fault(Fault::Checkpoint, &seen, "in the checkpoint topic: states another chain or size"),
                 Err(error) => self.fault(Fault::Signature, &seen, &format!("in the checkpoint topic: {error}")),
@@ -146,11 +147,15 @@ impl Verification {
         self.chains.insert(seen.chain, thread);
     }
 
-    /// Whether the tree over all records before this one is what was stated elsewhere.
+    /// Whether this record, and the tree over all before it, is what was stated elsewhere.
     fn compare_stated(&mut self, thread: &mut Thread, seen: &Seen) {
-        if let Some(point) = self.stated.get(&seen.chain).and_then(|c| c.get(&seen.seq)).cloned()
-            && let Some(compared) = thread.compare(&point, "kept elsewhere")
-        {
+        let Some((point, hash)) = self.stated.get(&seen.chain).and_then(|c| c.get(&seen.seq)).cloned() else { return };
+        if hash != seen.hash {
+            let text = "the last of these is not the checkpoint that was kept elsewhere, byte for byte";
+            let range = Some((thread.doubted_from(), seen.seq));
+            self.find(Finding::new(Fault::Changed, &seen.chain, range).saying(text.to_owned()));
+        }
+        if let Some(compared) = thread.compare(&point, "kept elsewhere") {
             self.compared(thread, &seen.chain, compared);
         }
     }
@@ -159,7 +164,7 @@ impl Verification {
         let (range, text) = match compared {
             Compared::Fits => return,
             Compared::Differs { size, which } => (
-                (thread.covered, size.saturating_sub(1)),
+                (thread.doubted_from(), size.saturating_sub(1)),
                 format!("a checkpoint {which} states another tree over the records before {size}"),
             ),
             Compared::Broken { seq } => {
@@ -184,11 +189,11 @@ impl Verification {
                 self.declared.entry(chain.clone()).or_default().push((*first, *last));
             }
             Says::Rotated { old, new, note } => self.rotate(seen, old, new, note),
-            Says::Checkpoint { note, head } => self.checkpoint(thread, seen, note, head),
+            Says::Checkpoint { note, head, tree } => self.checkpoint(thread, seen, (note, head, tree)),
         }
     }
 
-    fn checkpoint(&mut self, thread: &mut Thread, seen: &Seen, note: &str, head: &str) {
+    fn checkpoint(&mut self, thread: &mut Thread, seen: &Seen, (note, head, tree): (&str, &str, &[[u8; 32]])) {
         thread.checkpoints += 1;
         if *head != hex::encode(seen.prev) {
             self.fault(Fault::Checkpoint, seen, "its `head` is not the hash of the record before");
@@ -198,10 +203,14 @@ impl Verification {
                 if let Some(compared) = thread.compare(&point, "in the chain") {
                     self.compared(thread, &seen.chain, compared);
                 }
+                match Tree::resumed(point.size, tree.to_vec()).filter(|tree| tree.root() == point.root) {
+                    Some(tree) => thread.resume(tree, seen),
+                    None => self.fault(Fault::Checkpoint, seen, "its `tree` is not the one whose root its note states"),
+                }
             }
             Ok(_) => self.fault(Fault::Checkpoint, seen, "states another chain or size"),
             Err(error) => {
-                let range = Some((thread.covered, seen.seq));
+                let range = Some((thread.doubted_from(), seen.seq));
                 self.find(Finding::new(Fault::Signature, &seen.chain, range).saying(error.to_string()));
             }
         }
@@ -247,10 +256,13 @@ impl Verification {
 
     /// Everything has been seen. `instances`: those that must be there; none given, none is missed.
     pub fn finish(mut self, instances: &[String]) -> Report {
-        for thread in self.chains.values_mut() {
+        let mut chains = std::mem::take(&mut self.chains);
+        for (id, thread) in &mut chains {
             thread.end_walk();
+            for compared in thread.settle() {
+                self.compared(thread, id, compared);
+            }
         }
-        let chains = std::mem::take(&mut self.chains);
         for (id, thread) in &chains {
             self.end_of(id, thread, &chains);
         }
@@ -284,7 +296,7 @@ impl Verification {
 
     fn end_of(&mut self, id: &str, thread: &Thread, chains: &BTreeMap<String, Thread>) {
         if thread.first > 0 && is_oldest(id, chains) {
-            let text = "the chain's beginning is not there, as after retention: no tree could be computed";
+            let text = "the chain's beginning is not there, as after retention";
             self.find(Finding::new(Fault::CutStart, id, Some((0, thread.first - 1))).saying(text.to_owned()));
         } else if thread.first > 0 {
             // Retention takes the oldest first.
@@ -298,22 +310,20 @@ impl Verification {
             self.find(Finding::new(Fault::Fork, id, Some(*range)).saying(text.to_owned()));
         }
         self.succeeded(id, thread, chains);
-        let uncovered = thread.next - thread.covered.max(thread.first);
+        let from = thread.stateable_from();
+        let uncovered = thread.next.saturating_sub(from);
         if self.signatures
-            && thread.whole_tree().is_some()
-            && (uncovered > MOST_UNCOVERED || (thread.closed && uncovered > 2))
+            && (uncovered > MOST_UNCOVERED || (thread.closed && uncovered > 2 && thread.whole_tree().is_some()))
         {
             let text = "no signed checkpoint states these, and the chain should have made one";
-            self.find(
-                Finding::new(Fault::Checkpoint, id, Some((thread.covered, thread.next - 1))).saying(text.to_owned()),
-            );
+            self.find(Finding::new(Fault::Checkpoint, id, Some((from, thread.next - 1))).saying(text.to_owned()));
         }
         let stated = self.stated.get(id).and_then(|c| c.last_key_value()).map(|(size, _)| *size);
         if let Some(size) = stated.filter(|size| *size > thread.next) {
             self.gap(id, thread.next, size - 1, "stated by a checkpoint that was kept elsewhere, and not there");
         } else if let Some(point) = stated.filter(|size| *size == thread.next)
             && let Some(tree) = thread.whole_tree()
-            && Some(tree.root()) != self.stated.get(id).and_then(|c| c.get(&point)).map(|p| p.root)
+            && Some(tree.root()) != self.stated.get(id).and_then(|c| c.get(&point)).map(|(p, _)| p.root)
         {
             let text = "a checkpoint kept elsewhere states another tree over all records";
             self.find(Finding::new(Fault::Changed, id, Some((thread.covered, point - 1))).saying(text.to_owned()));

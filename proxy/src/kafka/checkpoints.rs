@@ -130,7 +130,7 @@ mod tests {
     fn checkpoints_are_told_from_others() {
         // As long an instance's name as the configuration takes.
         let source = Source::new(&"i".repeat(64));
-        let data = CheckpointData { note: "n".into(), head: "h".into() };
+        let data = CheckpointData { note: "n".into(), head: "h".into(), tree: vec![] };
         let checkpoint = journal::checkpoint(&source, SystemTime::UNIX_EPOCH, &data).unwrap();
         assert!(is_checkpoint(&checkpoint.head));
         let closed = journal::lifecycle(&source, SystemTime::UNIX_EPOCH, &Lifecycle::ChainClosed {}).unwrap();

@@ -126,7 +126,11 @@ fn own_records() -> tempfile::NamedTempFile {
     let of = Of::Range { chain: "eu1/a".into(), first: 1, last: 2 };
     drafts.extend(journal::amendment(&source, at, of, AmendedAnswer::Unknown));
     drafts.extend(journal::amendment(&source, at, Of::Record("the-id".into()), AmendedAnswer::Deny));
-    drafts.extend(journal::checkpoint(&source, at, &CheckpointData { note: "n".into(), head: "h".into() }));
+    drafts.extend(journal::checkpoint(
+        &source,
+        at,
+        &CheckpointData { note: "n".into(), head: "h".into(), tree: vec![] },
+    ));
     let (mut chain, mut lines) = (Chain::new("eu1/a".into()), Vec::new());
     for draft in drafts {
         chain.finish(&draft.head, &mut lines);

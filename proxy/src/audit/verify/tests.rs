@@ -1,5 +1,7 @@
 //! Trails as the writer makes them, whole and forged. The forger has everything but the signing key.
 
+mod resumed;
+
 use std::time::{Duration, SystemTime};
 
 use rand::rngs::StdRng;
@@ -47,7 +49,8 @@ fn placed(id: &str, parts: &[Part], signer: &Signer) -> Vec<Vec<u8>> {
             Part::Checkpoint(at) => {
                 let point = Checkpoint { origin: id.to_owned(), size: tree.size(), root: tree.root() };
                 let note = note::sign(&point.body(), &[signer]).unwrap();
-                let data = CheckpointData { note, head: hex::encode(chain.prev()) };
+                let roots = tree.frontier().iter().map(hex::encode).collect();
+                let data = CheckpointData { note, head: hex::encode(chain.prev()), tree: roots };
                 journal::checkpoint(&Source::new("i"), time(*at), &data).unwrap().head
             }
             Part::Kept(head) => {

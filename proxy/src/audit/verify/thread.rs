@@ -65,9 +65,9 @@ pub struct Thread {
     pub next: u64,
     /// Of the last record.
     pub hash: [u8; 32],
-    /// Over the records before `solid`; none once it cannot be computed any more.
+    /// Over the records before `solid`; none while it cannot be computed.
     tree: Option<Tree>,
-    /// The first record that is not there, from 0 on, and the hash of the one before.
+    /// The first record that is not there, from 0 on or from where the tree went on, and the hash of the one before.
     solid: u64,
     solid_hash: [u8; 32],
     /// `prev` and hash of the records behind the first gap.
@@ -78,7 +78,13 @@ pub struct Thread {
     given_up: bool,
     /// To be compared when the tree has grown so far.
     points: BTreeMap<u64, Vec<(Checkpoint, &'static str)>>,
+    /// Trees that checkpoints behind the gap state.
+    trees: BTreeMap<u64, Tree>,
+    /// The last checkpoint that the tree went on from.
+    resumed: Option<u64>,
     gaps: Vec<(u64, u64)>,
+    /// Those that the tree went on behind: they will not be filled.
+    lost: Vec<(u64, u64)>,
     pub closed: bool,
     pub copies: u64,
     /// Records that filled a gap.
@@ -98,18 +104,22 @@ pub struct Thread {
 impl Thread {
     /// `patient`: gaps may be filled by records that come later.
     pub fn new(seen: &Seen, patient: bool) -> Self {
+        let given_up = seen.seq > 0 && !patient;
         Self {
             first: seen.seq,
             next: seen.seq,
             hash: seen.prev,
-            tree: Some(Tree::new()),
+            tree: (!given_up).then(Tree::new),
             solid: 0,
             solid_hash: [0; 32],
             ahead: BTreeMap::new(),
             most_ahead: if patient { AHEAD } else { 0 },
-            given_up: false,
+            given_up,
             points: BTreeMap::new(),
+            trees: BTreeMap::new(),
+            resumed: None,
             gaps: Vec::new(),
+            lost: Vec::new(),
             closed: false,
             copies: 0,
             late: 0,
@@ -166,6 +176,15 @@ impl Thread {
             self.first_time.clone_from(&seen.time);
         }
         self.keep_ahead(seen);
+        let found = self.advance();
+        if self.solid > self.first {
+            self.first = 0;
+        }
+        found
+    }
+
+    /// The tree over what is there without a gap, as far as that goes.
+    fn advance(&mut self) -> Vec<Compared> {
         let mut found = Vec::new();
         while let Some((prev, hash)) = self.ahead.remove(&self.solid) {
             if prev != self.solid_hash {
@@ -175,10 +194,59 @@ impl Thread {
             found.extend(due.into_iter().filter_map(|(point, which)| self.compare(&point, which)));
             self.grow(hash);
         }
-        if self.solid > self.first {
-            self.first = 0;
+        found
+    }
+
+    /// A checkpoint states this tree over the records before it: where earlier ones are missing, it goes on from here. What
+    /// lies between them and this checkpoint is covered by the next one, whose tree holds this one's hash.
+    pub fn resume(&mut self, tree: Tree, seen: &Seen) {
+        if self.given_up && self.tree.is_none() && seen.seq >= self.next {
+            if seen.seq > self.next {
+                self.gaps.push((self.next, seen.seq - 1));
+            }
+            self.go_on(tree, seen.seq, seen.prev);
+        } else if !self.given_up && seen.seq > self.solid && self.trees.len() < POINTS {
+            self.trees.insert(seen.seq, tree);
+        }
+    }
+
+    /// Nothing comes any more: gaps stay, and the tree goes on behind them.
+    pub fn settle(&mut self) -> Vec<Compared> {
+        let mut found = Vec::new();
+        while let Some((at, tree)) = self.trees.pop_first() {
+            if at > self.solid
+                && let Some((prev, _)) = self.ahead.get(&at).copied()
+            {
+                self.go_on(tree, at, prev);
+                self.ahead = self.ahead.split_off(&at);
+                // It would fit itself, and cover what nothing has checked.
+                self.points = self.points.split_off(&(at + 1));
+                found.extend(self.advance());
+            }
         }
         found
+    }
+
+    fn go_on(&mut self, tree: Tree, at: u64, prev: [u8; 32]) {
+        let gaps = std::mem::take(&mut self.gaps);
+        let (lost, open) = gaps.into_iter().partition(|(first, _)| *first < at);
+        self.gaps = open;
+        let solid = self.solid;
+        let unfilled = |(first, last): (u64, u64)| (last >= solid).then_some((first.max(solid), last));
+        self.lost.extend(Vec::into_iter(lost).filter_map(unfilled));
+        (self.tree, self.solid, self.solid_hash, self.resumed) = (Some(tree), at, prev, Some(at));
+    }
+
+    /// The first record that no checkpoint covers.
+    pub fn doubted_from(&self) -> u64 {
+        self.covered.max(self.first)
+    }
+
+    /// The first record that a checkpoint could have covered, and none did: not what lies before one that the tree
+    /// went on from, nor a gap.
+    pub fn stateable_from(&self) -> u64 {
+        let after_gap = self.gaps().map(|(_, last)| last + 1).max().unwrap_or(0);
+        self.doubted_from().max(self.resumed.map_or(0, |at| at + 1)).max(after_gap)
     }
 
     /// What a checkpoint states, once the tree has grown so far; `None` until then, and where there is no tree.
@@ -206,7 +274,8 @@ impl Thread {
     /// Records between others that are not there.
     pub fn gaps(&self) -> impl Iterator<Item = (u64, u64)> {
         let open = self.gaps.iter().filter(|(_, last)| *last >= self.solid);
-        open.map(|(first, last)| ((*first).max(self.solid), *last))
+        let open = open.map(|(first, last)| ((*first).max(self.solid), *last));
+        self.lost.iter().copied().chain(open)
     }
 
     fn grow(&mut self, hash: [u8; 32]) {
@@ -217,17 +286,16 @@ impl Thread {
     }
 
     fn keep_ahead(&mut self, seen: &Seen) {
-        if self.ahead.len() >= self.most_ahead {
+        if self.given_up || self.ahead.len() >= self.most_ahead {
             self.give_up();
-        }
-        if !self.given_up {
+        } else {
             self.ahead.insert(seen.seq, (seen.prev, seen.hash));
         }
     }
 
     fn give_up(&mut self) {
         self.given_up = true;
-        (self.tree, self.ahead, self.points) = (None, BTreeMap::new(), BTreeMap::new());
+        (self.tree, self.ahead, self.points, self.trees) = (None, BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     }
 
     fn earlier(&mut self, seen: &Seen) -> Fit {
