@@ -74,7 +74,7 @@ async fn count(decider: &Decider, metrics: &Metrics, number: u64) {
         advisory: Purpose::of(&request).advisory(),
         latency: Duration::from_micros(number % 1_000),
         // One trace in a thousand is kept. An exemplar is no series.
-        exemplar: (number % 1_000 == 0).then_some(u128::from(number) + 1),
+        exemplar: number.is_multiple_of(1_000).then_some(u128::from(number) + 1),
     });
 }
 
