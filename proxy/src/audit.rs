@@ -26,6 +26,7 @@ pub mod shared;
 #[cfg(test)]
 pub mod simulation;
 pub mod spool;
+pub mod stub;
 pub mod tree;
 pub mod verify;
 pub mod waiting;

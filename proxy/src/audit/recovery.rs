@@ -8,7 +8,7 @@ use crate::audit::chain;
 use crate::audit::cursor::Cursor;
 use crate::audit::epoch::{self, Damage, EpochId, EpochReader, Extent, Read};
 use crate::audit::files::{Files, Handle};
-use crate::audit::inventory::{EpochInfo, SegmentInfo};
+use crate::audit::inventory::{EpochInfo, SegmentInfo, keep_mark};
 use crate::audit::lifecycle::{Previous, SeqRange};
 use crate::audit::segment;
 
@@ -90,6 +90,7 @@ fn later_version(file: &Handle) -> Option<u32> {
 
 fn list_segments(files: &Arc<dyn Files>, id: &EpochId) -> io::Result<Vec<SegmentInfo>> {
     let mut segments = Vec::new();
+    let marks = files.list(&id.directory())?;
     for name in epoch::list_segments(files.as_ref(), id)? {
         let opened = files.open(&format!("{}/{name}", id.directory()));
         if let Some(version) = opened.as_ref().ok().and_then(later_version) {
@@ -104,7 +105,8 @@ fn list_segments(files: &Arc<dyn Files>, id: &EpochId) -> io::Result<Vec<Segment
             0
         });
         if let Some((first_seq, number)) = epoch::parse_segment_name(&name) {
-            segments.push(SegmentInfo { name, number, first_seq, bytes, delivered_since: None });
+            let whole_only_here = marks.contains(&keep_mark(number));
+            segments.push(SegmentInfo { name, number, first_seq, bytes, delivered_since: None, whole_only_here });
         }
     }
     Ok(segments)

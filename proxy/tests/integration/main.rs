@@ -29,5 +29,6 @@ mod strace; // write, sync, answer, as the kernel sees them
 mod syscalls; // every file system call fails once, and is the last once
 mod telemetry; // spans and metrics
 mod tidy; // the house rules
+mod topics; // what is said of them at start and by the probe
 mod verify; // the trail's wholeness, by the command and without it
 mod wire; // strict reading, against Go's

@@ -197,7 +197,7 @@ impl Writer {
         inventory.spare_bytes = 0;
         if let Some(live) = inventory.live() {
             let (first_seq, delivered_since) = (header.first_seq, None);
-            live.segments.push(SegmentInfo { name, number, first_seq, bytes, delivered_since });
+            live.segments.push(SegmentInfo { name, number, first_seq, bytes, delivered_since, whole_only_here: false });
         }
         drop(inventory);
         begun.map_err(|e| format!("cannot begin a segment: {e}"))?;
