@@ -25,6 +25,7 @@ pub mod http;
 mod install;
 pub mod kafka;
 mod kafka_client;
+mod kafka_secured;
 pub mod mc;
 pub mod minio;
 pub mod nginx;

@@ -7,6 +7,7 @@
 
 pub mod parts;
 pub mod signals;
+mod topics;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;

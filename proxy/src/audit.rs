@@ -30,6 +30,7 @@ pub mod shared;
 pub mod simulation;
 pub mod spool;
 pub mod tally;
+pub mod stub;
 pub mod tree;
 pub mod verify;
 pub mod waiting;

@@ -267,6 +267,11 @@ impl Metrics {
         self.plain.delivery.observe(latency.as_secs_f64());
     }
 
+    /// A record that Kafka has as a stub only.
+    pub fn kafka_stub(&self) {
+        self.plain.stubs.inc();
+    }
+
     /// librdkafka's error name, from a closed list; others count as `other`. Case and underscores do not matter, so
     /// that `SSL`, `_SSL` and `s_s_l` are one.
     pub fn kafka_error(&self, code: &str) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
+use super::topics;
 use crate::admin::purge::{Access, Purge};
 use crate::audit::backlog::Backlog;
 use crate::audit::envelope::Source;
@@ -21,7 +22,6 @@ use crate::decide::{self, CacheOptions, Decider, OptionsError};
 use crate::front;
 use crate::front::tokens::{LOCAL, Tokens};
 use crate::kafka::client::Connection;
-use crate::kafka::inspect::{self, Topic};
 use crate::kafka::sink::{self, KafkaSink};
 use crate::log;
 use crate::metrics::{Metrics, Names};
@@ -34,8 +34,6 @@ use crate::trace::{self, Tracer};
 
 /// One export of spans; a collector that takes longer loses them.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For brokers to say whether the topic is there.
-const INSPECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A part that its options do not allow to be built.
 #[derive(Debug, thiserror::Error)]
@@ -200,8 +198,8 @@ pub fn publisher(
 ) -> Result<Option<Publisher>, PartError> {
     let Some(kafka) = &config.kafka else { return Ok(None) };
     let connection = connection(config, kafka);
-    watch_topic(connection.clone(), kafka.topic.clone())?;
-    watch_topic(connection.clone(), kafka.checkpoint_topic.clone())?;
+    let topics = [kafka.topic.clone(), kafka.checkpoint_topic.clone()];
+    topics::watch(connection.clone(), topics).map_err(|error| PartError::Kafka(error.to_string()))?;
     let pins = Some(config.audit.spool.join("partitions.json"));
     let checkpoint_topic = Some(kafka.checkpoint_topic.clone());
     let options = sink::Options { pins, checkpoint_topic, ..sink::Options::new(connection, &kafka.topic) };
@@ -210,22 +208,6 @@ pub fn publisher(
     Publisher::spawn(backlog, sink, publisher::Options::default(), metrics.clone(), tracer.clone())
         .map(Some)
         .map_err(|error| PartError::Kafka(error.to_string()))
-}
-
-/// Says, once and in the background, what is wrong with the topic. Nothing waits for it: the spool keeps the records.
-fn watch_topic(connection: Connection, topic: String) -> Result<(), PartError> {
-    let look = move || match inspect::topic(&connection, &topic, INSPECT_TIMEOUT) {
-        Ok(Topic::Present { partitions, replicas, .. }) => tracing::info!(topic, partitions, replicas, "topic"),
-        Ok(Topic::Missing { brokers }) => tracing::warn!(
-            "topic `{topic}` does not exist; what belongs there is not published until it does: {}",
-            inspect::create_line(&connection, &topic, brokers)
-        ),
-        Err(error) => {
-            tracing::warn!(%error, "topic `{topic}` cannot be looked at; what belongs there is not published until it can")
-        }
-    };
-    let spawned = std::thread::Builder::new().name("topic".to_owned()).spawn(look);
-    spawned.map(drop).map_err(|error| PartError::Kafka(error.to_string()))
 }
 
 /// How to reach the brokers that are configured.

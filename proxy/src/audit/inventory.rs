@@ -17,6 +17,13 @@ pub struct SegmentInfo {
     pub bytes: u64,
     /// Since when all of it is known to be delivered.
     pub delivered_since: Option<Instant>,
+    /// Of a record in it Kafka has only a stub.
+    pub whole_only_here: bool,
+}
+
+/// The file beside a segment that says so across restarts.
+pub fn keep_mark(number: u64) -> String {
+    format!("stubbed-{number:06}")
 }
 
 pub struct EpochInfo {
@@ -76,6 +83,14 @@ impl EpochInfo {
         firsts.len() <= 2
     }
 
+    /// Marks the segment that holds `seq`. The path of the mark to be made; `None` if it is marked, or gone.
+    pub fn keep_whole(&mut self, seq: u64) -> Option<String> {
+        let directory = self.id.directory();
+        let segment = self.segments.iter_mut().rev().find(|s| s.first_seq <= seq)?;
+        let marked = std::mem::replace(&mut segment.whole_only_here, true);
+        (!marked).then(|| format!("{directory}/{}", keep_mark(segment.number)))
+    }
+
     /// Nothing is left in it that anybody waits for.
     pub fn is_done(&self) -> bool {
         !self.live && self.delivered >= self.next
@@ -132,6 +147,7 @@ mod tests {
             end: None,
             bytes: 100,
             delivered_since: None,
+            whole_only_here: false,
         };
         let cursor = Cursor::load(&Disk::new(home.path()), "e");
         let mut info =

@@ -157,8 +157,8 @@ impl Keeper {
             }
         }
         let ripe = |epoch: &EpochInfo, index: usize| {
-            let since = epoch.segments.get(index).and_then(|s| s.delivered_since);
-            since.is_some_and(|s| now.saturating_duration_since(s) >= retain)
+            let segment = epoch.segments.get(index).filter(|s| !s.whole_only_here);
+            segment.and_then(|s| s.delivered_since).is_some_and(|s| now.saturating_duration_since(s) >= retain)
         };
         while self.shared.options.deliver {
             match self.remove_oldest(ripe) {

@@ -8,7 +8,7 @@ use crate::audit::chain;
 use crate::audit::cursor::Cursor;
 use crate::audit::epoch::{self, Damage, EpochId, EpochReader, Extent, Read};
 use crate::audit::files::{Files, Handle};
-use crate::audit::inventory::{EpochInfo, SegmentInfo};
+use crate::audit::inventory::{EpochInfo, SegmentInfo, keep_mark};
 use crate::audit::lifecycle::{Previous, SeqRange};
 use crate::audit::segment::{self, Header};
 
@@ -95,6 +95,7 @@ fn head(file: &Handle) -> Option<Vec<u8>> {
 
 fn list_segments(files: &Arc<dyn Files>, id: &EpochId) -> io::Result<Vec<SegmentInfo>> {
     let mut segments = Vec::new();
+    let marks = files.list(&id.directory())?;
     for name in epoch::list_segments(files.as_ref(), id)? {
         let opened = files.open(&format!("{}/{name}", id.directory()));
         let head = opened.as_ref().ok().and_then(head);
@@ -114,7 +115,9 @@ fn list_segments(files: &Arc<dyn Files>, id: &EpochId) -> io::Result<Vec<Segment
         let header = head.and_then(|h| Header::decode(&h)).filter(|h| h.chain.ends_with(id.random()));
         let meant = header.map(|h| (h.first_seq, h.number)).or_else(|| epoch::parse_segment_name(&name));
         if let Some((first_seq, number)) = meant {
-            segments.push(SegmentInfo { name, number, first_seq, end: None, bytes, delivered_since: None });
+            let whole_only_here = marks.contains(&keep_mark(number));
+            let (end, delivered_since) = (None, None);
+            segments.push(SegmentInfo { name, number, first_seq, end, bytes, delivered_since, whole_only_here });
         }
     }
     segments.sort_by_key(|s| (s.first_seq, s.number));

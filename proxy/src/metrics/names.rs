@@ -80,6 +80,7 @@ pub const METRICS: &[Metric] = &[
     gauge("countersign_spool_undelivered_bytes", "Size of the records that Kafka has not acknowledged", &[]),
     gauge("countersign_spool_oldest_undelivered_age_seconds", "Age of the oldest record that Kafka has not acknowledged", &[]),
     counter("countersign_kafka_records_delivered_total", "Records that Kafka acknowledged", &[]),
+    counter("countersign_kafka_stubs_total", "Records that Kafka has as stubs only, because the topic does not take their size", &[]),
     counter("countersign_kafka_errors_total", "Errors that librdkafka reported", &["code"]),
     histogram("countersign_kafka_delivery_duration_seconds", "From handing a record to librdkafka to its acknowledgement", &[]),
     counter("countersign_otlp_spans_dropped_total", "Spans that never reached the collector", &[]),
@@ -116,7 +117,7 @@ pub const DELIVERY: [f64; 13] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 
 
 /// What a producer meets: librdkafka's errors by the words of `RDKafkaErrorCode`, `client` for one without a code, and
 /// `spool` and `internal` for ours. Whatever else comes counts as `other`.
-pub const KAFKA_CODES: [&str; 33] = [
+pub const KAFKA_CODES: [&str; 35] = [
     "all_brokers_down",
     "authentication",
     "broker_transport_failure",
@@ -125,8 +126,10 @@ pub const KAFKA_CODES: [&str; 33] = [
     "fatal",
     "inconsistent",
     "internal",
+    "invalid_different_record",
     "invalid_producer_epoch",
     "invalid_record",
+    "invalid_timestamp",
     "kafka_storage_error",
     "leader_not_available",
     "message_size_too_large",

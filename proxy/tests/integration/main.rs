@@ -33,5 +33,6 @@ mod suspicious; // forged questions on a real MinIO, refused, and honest ones, n
 mod syscalls; // every file system call fails once, and is the last once
 mod telemetry; // spans and metrics
 mod tidy; // the house rules
+mod topics; // what is said of them at start and by the probe
 mod verify; // the trail's wholeness, by the command and without it
 mod wire; // strict reading, against Go's

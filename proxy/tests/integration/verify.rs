@@ -238,6 +238,16 @@ fn script() -> String {
     script
 }
 
+/// Of one chain, in order.
+pub fn script_accepts(values: &[Vec<u8>]) -> bool {
+    let mut child = Command::new("python3").args(["-c", &script()]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // It stops reading where it finds the chain broken.
+    drop(input.write_all(&std::fs::read(lines(values).path()).unwrap()));
+    drop(input);
+    child.wait().unwrap().success()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_lines_of_python_check_a_chain() {
     let trail = Trail::new(false).await;
@@ -245,15 +255,21 @@ async fn ten_lines_of_python_check_a_chain() {
     let records = in_spool(&trail.spool);
     let id = first(&records[0]);
     let mut values: Vec<Vec<u8>> = records.iter().filter(|raw| first(raw) == id).map(|raw| raw.bytes.clone()).collect();
-    let run = |values: &[Vec<u8>]| {
-        let mut child = Command::new("python3").args(["-c", &script()]).stdin(Stdio::piped()).spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        // It stops reading where it finds the chain broken.
-        drop(input.write_all(&std::fs::read(lines(values).path()).unwrap()));
-        drop(input);
-        child.wait().unwrap().success()
-    };
+    let run = script_accepts;
     assert!(run(&values));
+    // A record may be there as its stub, and only as its own.
+    let whole = values[4].clone();
+    values[4] = countersign::audit::stub::of(&whole).unwrap();
+    assert!(run(&values), "a stub stands for its record");
+    let other = countersign::audit::stub::of(
+        String::from_utf8(whole.clone()).unwrap().replacen("alice", "alicf", 1).as_bytes(),
+    )
+    .unwrap();
+    let own = std::mem::replace(&mut values[4], other);
+    assert!(!run(&values), "the stub of another record");
+    values[4] = String::from_utf8(own).unwrap().replace("stub.v1", "decision.v1").into_bytes();
+    assert!(!run(&values), "only a stub may name a hash for itself");
+    values[4] = whole;
     values[4] = String::from_utf8(values[4].clone()).unwrap().replacen("alice", "alicf", 1).into_bytes();
     assert!(!run(&values), "one byte");
     values.remove(4);

@@ -198,7 +198,8 @@ impl Writer {
         inventory.spare_bytes = 0;
         if let Some(live) = inventory.live() {
             let (first_seq, delivered_since) = (header.first_seq, None);
-            live.segments.push(SegmentInfo { name, number, first_seq, end: None, bytes, delivered_since });
+            let (end, whole_only_here) = (None, false);
+            live.segments.push(SegmentInfo { name, number, first_seq, end, bytes, delivered_since, whole_only_here });
         }
         drop(inventory);
         begun.map_err(|e| format!("cannot begin a segment: {e}"))?;

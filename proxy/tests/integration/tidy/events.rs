@@ -96,6 +96,9 @@ fn every_member_is_explained() {
     amendment.retain(|name| !name.starts_with("chain."));
     let mut found = difference("envelope", &envelope, &first_cells(section(&text, "The envelope")));
     found.extend(difference("decision", &members(data(0), &all, ""), &first_cells(section(&text, "A decision"))));
+    let mut stub = members(data(4), &all, "");
+    stub.retain(|name| !name.starts_with("chain."));
+    found.extend(difference("stub", &stub, &first_cells(section(&text, "Stubs"))));
     found.extend(difference("amendment", &amendment, &first_cells(section(&text, "Amendments"))));
     let told = rows(section(&text, "Lifecycle events"));
     let told: BTreeMap<String, Names> = told.iter().map(|row| (row[0].replace('`', ""), quoted(row[1]))).collect();
