@@ -66,6 +66,11 @@ pub enum Event {
         filled_by: String,
         hit_by: String,
     },
+    /// Wall time was set: by more than a second it is not what the monotonic clock expects.
+    ClockJumped {
+        expected: String,
+        found: String,
+    },
     /// From here on another key signs the checkpoints.
     KeyRotated {
         /// Public halves, as `<name>+<id>+<key>`.
