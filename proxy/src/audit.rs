@@ -29,8 +29,8 @@ pub mod shared;
 #[cfg(test)]
 pub mod simulation;
 pub mod spool;
-pub mod tally;
 pub mod stub;
+pub mod tally;
 pub mod tree;
 pub mod verify;
 pub mod waiting;

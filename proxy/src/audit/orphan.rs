@@ -43,7 +43,8 @@ pub struct Orphan {
 }
 
 impl Orphan {
-    /// Takes the lock and keeps it until dropped. Nothing is written but the lock's file and the cursors.
+    /// Takes the lock and keeps it until dropped. Nothing is written but the lock's file, the cursors, and marks
+    /// of segments with records that the topic did not take.
     pub fn open(directory: &Path, metrics: Arc<Metrics>) -> Result<Self, OrphanError> {
         let disk = Disk::new(directory);
         disk.check()?;
@@ -129,6 +130,10 @@ impl Source for Orphan {
         {
             tracing::warn!(%error, "cannot store a cursor; what is shipped now would be shipped again");
         }
+    }
+
+    fn stubbed(&mut self, epoch: &EpochId, seq: u64) {
+        self.backlog.stubbed(epoch, seq);
     }
 
     fn rewind(&mut self) {
