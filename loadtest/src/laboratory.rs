@@ -25,6 +25,7 @@ pub mod http;
 mod install;
 pub mod kafka;
 mod kafka_client;
+mod kafka_secured;
 pub mod mc;
 pub mod minio;
 pub mod nginx;
@@ -43,6 +44,9 @@ use std::sync::Arc;
 
 /// The policy that OPA has unless told otherwise: root may everything, alice what is hers, bob nothing.
 pub const SAMPLE_POLICY: &str = include_str!("../../config/opa/policy.rego");
+
+/// What the dashboards are generated with.
+const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards/source/requirements.txt");
 
 /// Where the parts are kept.
 #[derive(Debug, Clone)]
@@ -99,6 +103,14 @@ impl Laboratory {
         self.install(move |cache| recipes::go_program(cache, &name, &source)).await
     }
 
+    /// A directory for `PYTHONPATH` with the packages of a `requirements.txt`, installed once for each state of it.
+    /// # Errors
+    /// When Python or its pip is missing, or a package cannot be had.
+    pub async fn python_packages(&self, requirements: &Path) -> Result<PathBuf> {
+        let requirements = requirements.to_owned();
+        self.install(move |cache| recipes::python_packages(cache, &requirements)).await
+    }
+
     /// A program from the distribution's packages, such as `("wrk", "wrk")`.
     /// # Errors
     /// When it is missing and we may not install it.
@@ -119,6 +131,7 @@ impl Laboratory {
             ("collector", recipes::collector(cache)),
             ("mc", recipes::mc(cache)),
             ("minio", recipes::minio(cache)),
+            ("dashboards", recipes::python_packages(cache, Path::new(DASHBOARDS))),
         ]
     }
 

@@ -3,6 +3,7 @@
 pub mod figures;
 pub mod laboratory;
 pub mod load;
+pub mod pictures;
 pub mod prove;
 pub mod question;
 pub mod stub;

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use loadtest::{figures, load, prove, up};
+use loadtest::{figures, load, pictures, prove, up};
 
 /// Loads Countersign, starts the real parts around it, and proves what is said about its speed.
 #[derive(Parser)]
@@ -14,6 +14,7 @@ enum Command {
     Run(load::Command),
     Prove(prove::Command),
     Figures(figures::Command),
+    Pictures(pictures::Command),
     /// Run Countersign with Kafka, OPA, MinIO, a collector and Prometheus until Ctrl-C
     Up,
     /// Install every part of the laboratory into the cache
@@ -40,6 +41,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Run(run) => run.run(),
         Command::Prove(prove) => prove.run(),
         Command::Figures(figures) => figures.run(),
+        Command::Pictures(pictures) => pictures.run(),
         Command::Up => loadtest::runtime(2)?.block_on(up::up()).map(|()| ExitCode::SUCCESS),
         Command::Install => loadtest::runtime(2)?.block_on(up::install()).map(|()| ExitCode::SUCCESS),
     }

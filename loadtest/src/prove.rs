@@ -15,10 +15,12 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 
 mod cached;
 mod countersign;
+mod expiry;
 mod outcome;
 mod peers;
 mod process;
 mod turns;
+mod verify;
 
 pub use outcome::{Limit, Outcome, Row};
 
@@ -54,11 +56,23 @@ pub struct Scenario {
 }
 
 /// Every timed claim.
-pub const SCENARIOS: &[Scenario] = &[Scenario {
-    name: "cached",
-    about: "a cached allow with a synced record: at least 3 times OPA asked directly, below 150 MiB",
-    prove: |options| Box::pin(cached::prove(options)),
-}];
+pub const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "cached",
+        about: "a cached allow with a synced record: at least 3 times OPA asked directly, below 150 MiB",
+        prove: |options| Box::pin(cached::prove(options)),
+    },
+    Scenario {
+        name: "expiry",
+        about: "a cached allow ends with its lifetime: the last one is answered less than 20 ms after it",
+        prove: |options| Box::pin(expiry::prove(options)),
+    },
+    Scenario {
+        name: "verify",
+        about: "`verify` checks at least 200 MB of records a second, from a file and from a spool",
+        prove: |options| Box::pin(verify::prove(options)),
+    },
+];
 
 /// Prove a claim about speed; exit code 1 says that it does not hold.
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,7 @@
-//! The listener for machines that look after us: `/metrics`, `/livez` (`/healthz`), `/readyz`. Decides nothing and
-//! changes nothing. Built and bound by `app`.
+//! The listener for machines and people that look after us: `/metrics`, `/livez` (`/healthz`), `/readyz`, and `/purge`,
+//! the one that changes anything. Decides nothing. Built and bound by `app`.
+
+pub mod purge;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,15 +18,21 @@ use pingora::server::ShutdownWatch;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use crate::admin::purge::{Purge, Refused};
 use crate::metrics::{self, Metrics};
 
 /// From accepting, or the answer before, to the last byte of a request's header.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
-/// One answer, to its last byte.
+/// The body of a request that has one.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// One answer, to its last byte; the body before it included.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait or are being answered; more are closed at once.
 const MAX_CONNECTIONS: usize = 64;
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+/// The one path that takes a body.
+const PURGE: &str = "/purge";
 
 /// Whether we want new connections. Ready from the start, until [`Readiness::drain`]: it depends on nothing else,
 /// because a fleet that shares one Kafka must not fall out of its Service together.
@@ -49,6 +57,7 @@ impl Readiness {
 pub struct Admin {
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    purge: Option<Purge>,
     connections: Semaphore,
 }
 
@@ -57,11 +66,25 @@ struct Answer {
     status: StatusCode,
     content_type: &'static str,
     body: Bytes,
+    /// What may be done here, for those who tried something else.
+    allow: Option<&'static str>,
 }
 
 impl Answer {
     const fn text(status: StatusCode, body: &'static str) -> Self {
-        Self { status, content_type: TEXT, body: Bytes::from_static(body.as_bytes()) }
+        Self { status, content_type: TEXT, body: Bytes::from_static(body.as_bytes()), allow: None }
+    }
+
+    fn not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n") }
+    }
+
+    fn purged(purged: Result<(), Refused>) -> Self {
+        let (status, body) = match purged {
+            Ok(()) => (StatusCode::OK, serde_json::json!({ "purged": true })),
+            Err(Refused(status, error)) => (status, serde_json::json!({ "purged": false, "error": error })),
+        };
+        Self { status, content_type: JSON, body: Bytes::from(format!("{body}\n")), allow: None }
     }
 
     fn header(&self) -> pingora::Result<ResponseHeader> {
@@ -69,8 +92,8 @@ impl Answer {
         header.insert_header(CONTENT_TYPE, self.content_type)?;
         header.insert_header(CONTENT_LENGTH, self.body.len())?;
         header.insert_header(CACHE_CONTROL, "no-store")?;
-        if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            header.insert_header(ALLOW, "GET")?;
+        if let Some(allow) = self.allow {
+            header.insert_header(ALLOW, allow)?;
         }
         Ok(header)
     }
@@ -78,7 +101,13 @@ impl Answer {
 
 impl Admin {
     pub fn new(metrics: Arc<Metrics>, readiness: Readiness) -> Self {
-        Self { metrics, readiness, connections: Semaphore::new(MAX_CONNECTIONS) }
+        Self { metrics, readiness, purge: None, connections: Semaphore::new(MAX_CONNECTIONS) }
+    }
+
+    /// Lets those who may take answers of the cache back.
+    #[must_use]
+    pub fn purging(self, purge: Purge) -> Self {
+        Self { purge: Some(purge), ..self }
     }
 
     fn answer(&self, method: &Method, path: &str) -> Answer {
@@ -86,13 +115,14 @@ impl Admin {
             return Answer::text(StatusCode::NOT_FOUND, "not found\n");
         }
         if method != Method::GET {
-            return Answer::text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+            return Answer::not_allowed("GET");
         }
         match path {
             "/metrics" => Answer {
                 status: StatusCode::OK,
                 content_type: metrics::CONTENT_TYPE,
                 body: Bytes::from(self.metrics.encode()),
+                allow: None,
             },
             "/readyz" if !self.readiness.is_ready() => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             _ => Answer::text(StatusCode::OK, "ok\n"),
@@ -108,7 +138,15 @@ impl Admin {
             && session.get_keepalive().is_some()
             && !request.headers.contains_key(http::header::TRANSFER_ENCODING)
             && no_body(&request.headers);
-        let answer = self.answer(&request.method, request.uri.path());
+        let (method, path) = (request.method.clone(), request.uri.path().to_owned());
+        let answer = match &self.purge {
+            Some(_) if path == PURGE && method != Method::POST => Answer::not_allowed("POST"),
+            Some(purge) if path == PURGE => match timeout(BODY_TIMEOUT, purge.serve(session)).await {
+                Ok(purged) => Answer::purged(purged),
+                Err(_) => return Ok(false),
+            },
+            Some(_) | None => self.answer(&method, &path),
+        };
         session.set_keepalive(keep.then_some(READ_TIMEOUT.as_secs()));
         session.write_response_header(Box::new(answer.header()?)).await?;
         session.write_response_body(answer.body, true).await?;
@@ -166,7 +204,7 @@ mod tests {
     #[test]
     fn nothing_else_is_there() {
         let (admin, _) = admin();
-        for path in ["/", "/metrics/", "/Livez", "/readyz%00", "//metrics"] {
+        for path in ["/", "/metrics/", "/Livez", "/readyz%00", "//metrics", "/purge"] {
             assert_eq!(admin.answer(&Method::GET, path).status, StatusCode::NOT_FOUND, "{path}");
         }
         assert_eq!(admin.answer(&Method::POST, "/metrics").status, StatusCode::METHOD_NOT_ALLOWED);

@@ -7,6 +7,7 @@
 
 pub mod parts;
 pub mod signals;
+mod topics;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use pingora::services::listening::Service;
 use crate::admin::{Admin, Readiness};
 use crate::app::parts::PartError;
 use crate::app::signals::Stop;
+use crate::audit::accessed;
 use crate::audit::publisher::{Ending, Publisher};
 use crate::audit::spool::{Spool, StartError};
 use crate::config::Config;
@@ -67,6 +69,8 @@ pub struct App {
     server: Server,
     spool: Spool,
     publisher: Option<Publisher>,
+    /// Looks for readers of the spool.
+    accessed: accessed::Watch,
     tracer: Tracer,
     readiness: Readiness,
     draining: Draining,
@@ -85,21 +89,23 @@ impl App {
         metrics.watch_log(log.lines_dropped());
         let decider = parts::decider(config, &metrics)?;
         let tracer = parts::tracer(config, &metrics)?;
-        let (spool, backlog) = parts::spool(config, &generation, &metrics)?;
+        let privacy = parts::privacy(config)?;
+        let (spool, backlog) = parts::spool(config, &privacy, &generation, &metrics)?;
         let publisher = parts::publisher(config, backlog, &metrics, &tracer)?;
+        let accessed = accessed::Watch::spawn(spool.clone(), &config.audit.spool).map_err(StartError::Thread)?;
 
-        let options = parts::pipeline(config, generation);
+        let options = parts::pipeline(config, privacy, generation);
         let pipeline = Arc::new(Pipeline::new(decider, spool.clone(), tracer.clone(), metrics.clone(), options));
         let (readiness, draining) = (Readiness::default(), Draining::default());
-        let front = Front::new(pipeline, spool.clone(), metrics.clone(), draining.clone(), parts::front(config));
+        let admin = Admin::new(metrics.clone(), readiness.clone()).purging(parts::purge(config, &pipeline));
+        let front = Front::new(pipeline, spool.clone(), metrics, draining.clone(), parts::front(config));
         let listen = &config.listen;
         let connections = Connections::new(Arc::new(front), listen.read_timeout, listen.keepalive);
 
         let mut server = server();
         server.add_service(service("front", connections, listen.address, None));
-        let admin = Admin::new(metrics, readiness.clone());
         server.add_service(service("admin", admin, config.admin.address, Some(1)));
-        Ok(Self { server, spool, publisher, tracer, readiness, draining, drain: listen.drain })
+        Ok(Self { server, spool, publisher, accessed, tracer, readiness, draining, drain: listen.drain })
     }
 
     /// One more listener in the same process; the demo's authorizer.
@@ -109,13 +115,14 @@ impl App {
 
     /// Answers until told to stop, then stops in order. Returns when everything has ended.
     pub fn run(self, stop: Stop) {
-        let Self { server, spool, publisher, tracer, readiness, draining, drain } = self;
+        let Self { server, spool, publisher, accessed, tracer, readiness, draining, drain } = self;
         let begin = move || {
             readiness.drain();
             draining.begin();
         };
         server.run(RunArgs { shutdown_signal: Box::new(stop.watch(drain, begin)) });
         tracing::info!("no longer listening; closing the chain");
+        drop(accessed);
         if !spool.close(CLOSE_LIMIT) {
             tracing::error!("the chain could not be closed in time; the next start will say so in its first record");
         }

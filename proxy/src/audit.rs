@@ -1,6 +1,8 @@
 //! The audit trail: the record compliance reads, and the spool that makes it durable before an answer leaves.
 //! Kafka is not here; `publisher` hands records to a `Sink`.
 
+pub mod accessed;
+pub mod again;
 pub mod backlog;
 pub mod chain;
 pub mod chance;
@@ -15,6 +17,7 @@ pub mod keeper;
 pub mod keys;
 pub mod lifecycle;
 pub mod note;
+pub mod orphan;
 pub mod publisher;
 pub mod reader;
 pub mod record;
@@ -26,6 +29,8 @@ pub mod shared;
 #[cfg(test)]
 pub mod simulation;
 pub mod spool;
+pub mod stub;
+pub mod tally;
 pub mod tree;
 pub mod verify;
 pub mod waiting;

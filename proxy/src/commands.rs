@@ -3,6 +3,9 @@
 pub mod check;
 pub mod demo;
 pub mod keygen;
+pub mod pseudonym;
+pub mod publish;
+pub mod purge;
 pub mod readers;
 
 pub mod schema;
@@ -50,6 +53,12 @@ pub enum Command {
     Tail(tail::TailArgs),
     /// Say whether the trail is whole: nothing missing, changed or forged.
     Verify(verify::VerifyArgs),
+    /// Print the pseudonym that records have instead of a name.
+    Pseudonym(pseudonym::Args),
+    /// Take answers of a running Countersign's cache back, so that they are asked for again.
+    Purge(purge::Args),
+    /// Ship a spool that lost its process, or publish delivered records again.
+    Publish(publish::Args),
     /// Make a key that signs checkpoints, and its public half.
     Keygen(keygen::Args),
     /// Print a JSON Schema.
@@ -64,6 +73,9 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Tail(args) => read(tail::run(&args, &Places).map(|()| Exit::Fine)),
             Self::Verify(args) => read(verify::run(&args, &Places)),
+            Self::Pseudonym(args) => pseudonym::run(&args),
+            Self::Purge(args) => purge::run(&args),
+            Self::Publish(args) => read(publish::run(&args)),
             Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),
         }

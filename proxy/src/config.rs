@@ -27,6 +27,7 @@ use toml::de::DeTable;
 
 pub use diagnose::{Diagnostic, Diagnostics, Severity};
 pub use meant::Config;
+pub use secret::file as secret_file;
 
 use diagnose::Page;
 use written::Table;

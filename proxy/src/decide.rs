@@ -5,6 +5,11 @@ pub mod attempt;
 pub mod breaker;
 pub mod cache;
 pub mod combine;
+pub mod flight;
+pub mod memory;
+pub mod moment;
+pub mod purge;
+pub mod recheck;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +17,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::audit::spool::Spool;
 use crate::authorizer::Authorizer;
 use crate::decide::attempt::{Asking, Guarded, Limits};
-use crate::decide::cache::{Cache, Entry};
 use crate::decide::combine::Asked;
+use crate::decide::memory::{Known, Looked, Memory, Worth};
+use crate::decide::purge::Rule;
+use crate::decide::recheck::Due;
 use crate::metrics::Metrics;
 use crate::policy::decided::{CacheUse, Decided, Outcome};
-use crate::policy::key::{IgnoreList, Key, KeyMaker};
+use crate::policy::key::IgnoreList;
 use crate::policy::request::Request;
 use crate::policy::route::{Globs, Route, Routes};
-use crate::policy::verdict::{CacheState, Decision, Origin, Reason};
+use crate::policy::verdict::{CacheState, Origin, Reason};
 use crate::trace;
 
 /// Kept of every deadline for the record.
@@ -45,8 +53,11 @@ pub struct CacheOptions {
     /// Actions whose answers may be kept.
     pub actions: Globs,
     pub ignore: IgnoreList,
-    /// Another one for every reload that changes authorizers, routes or cache.
+    /// Another one for every reload that changes authorizers, routes or cache. Such a reload makes a new decider, which
+    /// has a cache, a key secret and questions under way of its own; what waits in the old one ends there.
     pub generation: u64,
+    /// Share of hits asked again to prove the key; 0 proves none.
+    pub recheck: f64,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -59,21 +70,21 @@ pub enum OptionsError {
     AsksTwice(Arc<str>, Arc<str>),
 }
 
-/// An answer that is worth remembering once the record of its decision is durable.
+/// What is left to do for a decision once its record is durable.
 #[derive(Debug)]
 #[must_use = "give it to `Decider::remember` when the record is durable"]
-pub struct Fresh {
-    key: Key,
-    entry: Entry,
-    lifetime: Duration,
+pub struct Fresh(Work);
+
+#[derive(Debug)]
+enum Work {
+    Keep(Worth),
+    Recheck(Due),
 }
 
 pub struct Decider {
     authorizers: Vec<Guarded>,
     routes: Routes,
-    cache: Option<Cache>,
-    cacheable: Globs,
-    keys: KeyMaker,
+    memory: Memory,
     metrics: Arc<Metrics>,
 }
 
@@ -85,14 +96,8 @@ impl Decider {
             check(route, &authorizers)?;
             metrics.cache_enabled(&route.name, options.cache.entries > 0 && !route.cache.is_off());
         }
-        Ok(Self {
-            authorizers,
-            routes: options.routes,
-            cache: Cache::new(options.cache.entries),
-            cacheable: options.cache.actions,
-            keys: KeyMaker::new(options.cache.generation, options.cache.ignore),
-            metrics,
-        })
+        let memory = Memory::new(options.cache, &options.routes, metrics.clone());
+        Ok(Self { authorizers, routes: options.routes, memory, metrics })
     }
 
     /// Decides a question that came from `client`, in time for an answer by `deadline`. `id` is the id that the
@@ -109,110 +114,64 @@ impl Decider {
         let Some(route) = self.routes.pick(request, client) else {
             return (Decided::fault(Reason::NoRoute), None);
         };
-        let cached = self.cached(request, client, route);
-        let key = match cached {
-            Looked::Hit(decided) => return (*decided, None),
-            Looked::Miss(key) => Some(key),
-            Looked::Off => None,
-        };
         let cutoff = deadline.checked_sub(RECORD_RESERVE).unwrap_or(deadline);
-        let asking = Asking { request, trace, tracer, cutoff };
-        let asked = self.ask(route, asking).await;
-        let fresh = key.and_then(|key| fresh(key, route, &asked, id));
-        (asked.decided(route, if key.is_some() { CacheUse::MISS } else { CacheUse::OFF }), fresh)
-    }
-
-    /// Keeps an answer for the next equal question. Only for decisions whose record is durable: a hit names it.
-    pub fn remember(&self, fresh: Fresh) {
-        let Some(cache) = &self.cache else { return };
-        cache.store(fresh.key, fresh.entry, fresh.lifetime, Instant::now());
-        self.metrics.cache_entries(cache.len());
-    }
-
-    fn cached(&self, request: &Request, client: &str, route: &Route) -> Looked {
-        let looked = match &self.cache {
-            Some(cache) if self.is_cacheable(request, route) => {
-                let key = self.keys.key(request, client, &route.name);
-                match cache.lookup(&key, Instant::now()) {
-                    Some(hit) => Looked::Hit(Box::new(hit_decided(route, hit))),
-                    None => Looked::Miss(key),
-                }
+        let place = match self.memory.look(request, client, route, cutoff).await {
+            Looked::Known(known) => {
+                let due = self.memory.rechecks().and_then(|rechecks| rechecks.due(&known, request, &route.name, id));
+                return (known_decided(route, known), due.map(|due| Fresh(Work::Recheck(due))));
             }
-            _ => Looked::Off,
+            Looked::Late(reason) => {
+                return (Asked::nobody(reason).decided(route, CacheUse::MISS), None);
+            }
+            Looked::Ask(place) => place,
         };
-        self.metrics.cache_request(match &looked {
-            Looked::Hit(_) => CacheState::Hit,
-            Looked::Miss(_) => CacheState::Miss,
-            Looked::Off => CacheState::Off,
-        });
-        looked
+        let asked = self.ask(route, Asking { request, trace, tracer, cutoff }).await;
+        if asked.fallback {
+            self.metrics.fallback(&route.name);
+        }
+        let cache = place.cache_use();
+        let witness = self.memory.rechecks().map(|_| request.bytes.clone());
+        let worth = place.answered(route, &asked, id, witness);
+        (asked.decided(route, cache), worth.map(|worth| Fresh(Work::Keep(worth))))
     }
 
-    fn is_cacheable(&self, request: &Request, route: &Route) -> bool {
-        !route.cache.is_off() && request.bytes.len() <= MAX_CACHED_QUESTION && self.cacheable.matches(&request.action)
+    /// Keeps an answer for equal questions, and proves a share of those that were kept. Only for decisions whose record is
+    /// durable: others will name it.
+    pub fn remember(self: &Arc<Self>, fresh: Fresh) {
+        match fresh.0 {
+            Work::Keep(worth) => self.memory.keep(worth),
+            Work::Recheck(due) => recheck::begin(self, due),
+        }
+    }
+
+    /// Takes back what was answered until now; see [`Rule`].
+    pub fn purge(&self, rule: Rule) {
+        self.memory.purge(rule);
+    }
+
+    /// Where it is recorded what becomes of the cache.
+    pub fn report_to(&self, spool: Spool) {
+        if let Some(rechecks) = self.memory.rechecks() {
+            rechecks.report_to(spool);
+        }
     }
 
     async fn ask(&self, route: &Route, asking: Asking<'_>) -> Asked {
         let authorizers = route.ask.iter().filter_map(|place| self.authorizers.get(*place));
-        let asked = combine::ask(route.combine, authorizers, asking).await;
-        if asked.fallback {
-            self.metrics.fallback(&route.name);
-        }
-        asked
+        combine::ask(route.combine, authorizers, asking).await
     }
 }
 
-enum Looked {
-    Hit(Box<Decided>),
-    Miss(Key),
-    Off,
-}
-
-impl Asked {
-    fn decided(self, route: &Route, cache: CacheUse) -> Decided {
-        let origin = match &self.verdict.outcome {
-            Outcome::Answered(_) | Outcome::Declared => Origin::Authorizer,
-            Outcome::Fault(_) => Origin::Fault,
-        };
-        Decided {
-            outcome: self.verdict.outcome,
-            origin,
-            route: Some(route.name.clone()),
-            decided_by: self.decided_by,
-            fallback: self.fallback,
-            calls: self.calls,
-            cache,
-        }
-    }
-}
-
-/// An answer that somebody gave and that has a lifetime; nothing else is ever remembered.
-fn fresh(key: Key, route: &Route, asked: &Asked, record_id: Uuid) -> Option<Fresh> {
-    let Outcome::Answered(answer) = &asked.verdict.outcome else { return None };
-    let configured = match answer.decision() {
-        Decision::Allow => route.cache.allow,
-        Decision::Deny => route.cache.deny,
-    };
-    let lifetime = asked.verdict.keep_at_most.map_or(configured, |limit| limit.min(configured));
-    let entry = Entry {
-        answer: answer.clone(),
-        decided_by: asked.decided_by.clone(),
-        fallback: asked.fallback,
-        record_id,
-        sent: asked.verdict.sent,
-    };
-    (!lifetime.is_zero()).then_some(Fresh { key, entry, lifetime })
-}
-
-fn hit_decided(route: &Route, hit: cache::Hit) -> Decided {
+fn known_decided(route: &Route, known: Known) -> Decided {
+    let cache = known.cache_use();
     Decided {
-        outcome: Outcome::Answered(hit.entry.answer),
-        origin: Origin::Cache,
+        outcome: Outcome::Answered(known.entry.answer),
+        origin: if known.state == CacheState::Coalesced { Origin::Coalesced } else { Origin::Cache },
         route: Some(route.name.clone()),
-        decided_by: hit.entry.decided_by,
-        fallback: hit.entry.fallback,
+        decided_by: known.entry.decided_by,
+        fallback: known.entry.fallback,
         calls: Vec::new(),
-        cache: CacheUse { state: CacheState::Hit, age: Some(hit.age), record_id: Some(hit.entry.record_id) },
+        cache,
     }
 }
 

@@ -6,7 +6,12 @@ pub mod client;
 pub mod inspect;
 pub mod mock;
 pub mod partition;
+pub mod properties;
 pub mod reader;
+mod reports;
+pub mod settings;
 pub mod sink;
+mod sizes;
+mod token;
 
 pub use client::Connection;

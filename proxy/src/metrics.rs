@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 
 use crate::policy::purpose::ActionClass;
 use crate::policy::verdict::{CacheState, Decision, Origin, Reason};
+use names::CertificateUse;
 use plain::Plain;
 use process::Live;
 use series::{Durations, Labels, Series, Trace, labels, register};
@@ -69,6 +70,8 @@ pub struct Metrics {
     decision_duration: Vec<Durations>,
     /// In the order of `CacheState::ALL`.
     cache_requests: Vec<Counter>,
+    /// In the order of `Recheck::ALL`.
+    cache_rechecks: Vec<Counter>,
     /// In the order of `KAFKA_CODES`, then `other`.
     kafka_errors: Vec<Counter>,
     plain: Plain,
@@ -116,6 +119,11 @@ impl Metrics {
             plain,
             decision_duration: Origin::ALL.map(of_origin).into(),
             cache_requests: counters(&mut registry, "countersign_cache_requests_total", cache),
+            cache_rechecks: counters(
+                &mut registry,
+                "countersign_cache_rechecks_total",
+                names::Recheck::ALL.map(names::Recheck::as_str),
+            ),
             kafka_errors: counters(&mut registry, "countersign_kafka_errors_total", codes),
             registry,
         })
@@ -208,6 +216,16 @@ impl Metrics {
         }
     }
 
+    pub fn cache_recheck(&self, outcome: names::Recheck) {
+        if let Some(rechecks) = self.cache_rechecks.get(outcome as usize) {
+            rechecks.inc();
+        }
+    }
+
+    pub fn cache_waiting(&self) -> InFlight {
+        InFlight::begin(&self.plain.cache_waiting)
+    }
+
     pub fn cache_entries(&self, entries: usize) {
         self.plain.cache_entries.set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
@@ -263,6 +281,11 @@ impl Metrics {
         self.plain.delivery.observe(latency.as_secs_f64());
     }
 
+    /// A record that Kafka has as a stub only.
+    pub fn kafka_stub(&self) {
+        self.plain.stubs.inc();
+    }
+
     /// librdkafka's error name, from a closed list; others count as `other`. Case and underscores do not matter, so
     /// that `SSL`, `_SSL` and `s_s_l` are one.
     pub fn kafka_error(&self, code: &str) {
@@ -272,6 +295,11 @@ impl Metrics {
         if let Some(errors) = self.kafka_errors.get(known.unwrap_or(names::KAFKA_CODES.len())) {
             errors.inc();
         }
+    }
+
+    /// `name` is a name of the configuration; `ends` is in seconds since 1970.
+    pub fn certificate(&self, what: CertificateUse, name: &str, ends: i64) {
+        self.series.certificate(what, name, ends);
     }
 
     pub fn spans_dropped(&self, spans: u64) {

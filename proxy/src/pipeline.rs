@@ -1,6 +1,7 @@
 //! The life of one decision: parse → decide → record → answer. Every failure becomes a deny here, and nothing else
 //! builds an answer. Not the sockets (`front`), not the waiting for authorizers (`decide`), not the disk (`audit`).
 
+pub mod purge;
 pub mod reply;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use crate::decide::{Decider, Fresh, RECORD_RESERVE};
 use crate::metrics::{DecisionPoint, Metrics};
 use crate::pipeline::reply::Reply;
 use crate::policy::decided::Decided;
+use crate::policy::privacy::Privacy;
 use crate::policy::purpose::{ActionClass, Purpose};
 use crate::policy::request::Request;
 use crate::policy::signs;
@@ -45,6 +47,7 @@ pub struct Options {
     /// For metadata probes.
     pub probes: Durability,
     pub suspicious: Suspicious,
+    pub privacy: Privacy,
     pub generation: Arc<str>,
     pub source: Source,
 }
@@ -64,7 +67,7 @@ pub struct Inbound {
 
 /// The parts a decision passes through.
 pub struct Pipeline {
-    decider: Decider,
+    decider: Arc<Decider>,
     spool: Spool,
     tracer: Tracer,
     metrics: Arc<Metrics>,
@@ -96,7 +99,8 @@ impl Judged {
 impl Pipeline {
     pub fn new(decider: Decider, spool: Spool, tracer: Tracer, metrics: Arc<Metrics>, options: Options) -> Self {
         let places = Semaphore::new(options.max_in_flight);
-        Self { decider, spool, tracer, metrics, places, options }
+        decider.report_to(spool.clone());
+        Self { decider: Arc::new(decider), spool, tracer, metrics, places, options }
     }
 
     /// The life of one question. Always ends in an answer, and in an allow only with a durable record.
@@ -184,6 +188,7 @@ impl Pipeline {
             latency: case.inbound.received.elapsed(),
             durability,
             generation: &self.options.generation,
+            privacy: &self.options.privacy,
             trace_id: case.context.trace_id,
             span_id: case.context.span_id,
         };

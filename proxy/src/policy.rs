@@ -6,6 +6,7 @@ pub mod combine;
 pub mod decided;
 pub mod key;
 pub mod limited;
+pub mod privacy;
 pub mod purpose;
 pub mod request;
 pub mod resource;

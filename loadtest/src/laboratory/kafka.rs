@@ -1,6 +1,7 @@
 //! Kafka: one broker that is its own controller, in one Java process of at most 512 MiB of heap.
 
 use super::error::{Error, Result};
+use super::kafka_secured;
 use super::part::{self, Part, Plan, Ready};
 use super::{Laboratory, install, kafka_client, recipes};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 pub use super::kafka_client::Record;
 pub(super) use super::kafka_client::probe;
+pub use super::kafka_secured::{Certificates, Door, PASSWORD, USER};
 
 /// Any identity will do for a cluster of one.
 const CLUSTER: &str = "bGFib3JhdG9yeS1rYWZrYQ";
@@ -19,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Setup {
     lab: Laboratory,
     properties: Vec<(String, String)>,
+    certificates: Option<Certificates>,
 }
 
 /// A broker that runs.
@@ -26,13 +29,14 @@ pub struct Setup {
 pub struct Kafka {
     part: Part,
     port: u16,
+    secured: [u16; 3],
     java: PathBuf,
     libs: String,
 }
 
 impl Setup {
     pub(super) fn new(lab: Laboratory) -> Self {
-        Self { lab, properties: Vec::new() }
+        Self { lab, properties: Vec::new(), certificates: None }
     }
 
     /// A property of `server.properties`, over the laboratory's own.
@@ -42,27 +46,39 @@ impl Setup {
         self
     }
 
+    /// With doors for users, tokens and TLS besides, and with access rules: a topic that has none is everybody's.
+    #[must_use]
+    pub fn secured(mut self, certificates: Certificates) -> Self {
+        self.certificates = Some(certificates);
+        self
+    }
+
     /// Returns when the broker serves metadata, some seconds later. Topics are never created by asking for them.
     /// # Errors
     /// When Java or Maven is missing, or the broker does not start.
     pub async fn start(self) -> Result<Kafka> {
         let cache = self.lab.install(recipes::kafka).await?;
         let java = recipes::java()?;
-        let plan = |[port, controller]: [u16; 2]| self.plan(&java, &cache, [port, controller]);
-        let (part, [port, _]) = part::start(plan).await?;
-        Ok(Kafka { part, port, java, libs: libs(&cache) })
+        let plan = |ports: [u16; 5]| self.plan(&java, &cache, ports);
+        let (part, [port, _, secured @ ..]) = part::start(plan).await?;
+        Ok(Kafka { part, port, secured, java, libs: libs(&cache) })
     }
 
-    fn plan(&self, java: &Path, cache: &Path, [port, controller]: [u16; 2]) -> Result<Plan> {
+    fn plan(&self, java: &Path, cache: &Path, [port, controller, secured @ ..]: [u16; 5]) -> Result<Plan> {
         let libs = libs(cache);
         let home = part::home("kafka")?;
         let properties = home.path().join("server.properties");
-        part::write(&properties, &self.server_properties(&home.path().join("data"), port, controller))?;
+        let more = match &self.certificates {
+            Some(certificates) => kafka_secured::properties(home.path(), certificates, [port, controller], secured)?,
+            None => String::new(),
+        };
+        part::write(&properties, &self.server_properties(&home.path().join("data"), port, controller, &more))?;
         let logging = format!("-Dlog4j2.configurationFile={}", cache.join("log4j2.properties").display());
         let file = properties.display().to_string();
         let format =
             ["-XX:TieredStopAtLevel=1", "-cp", &libs, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"];
-        install::run("kafka", Command::new(java).args(format).arg(&properties))?;
+        let users = self.certificates.iter().flat_map(|_| kafka_secured::users());
+        install::run("kafka", Command::new(java).args(format).arg(&properties).args(users))?;
         let args = ["-Xms256m", "-Xmx512m", "-Djava.awt.headless=true", &logging, "-cp", &libs, "kafka.Kafka", &file];
         Ok(Plan {
             part: "kafka",
@@ -75,7 +91,7 @@ impl Setup {
         })
     }
 
-    fn server_properties(&self, data: &Path, port: u16, controller: u16) -> String {
+    fn server_properties(&self, data: &Path, port: u16, controller: u16, more: &str) -> String {
         let own = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\ncontroller.listener.names=CONTROLLER\n\
@@ -89,7 +105,7 @@ impl Setup {
             data.display()
         );
         // Of two lines for one property Java keeps the last.
-        self.properties.iter().fold(own, |all, (name, value)| format!("{all}{name}={value}\n"))
+        self.properties.iter().fold(own + more, |all, (name, value)| format!("{all}{name}={value}\n"))
     }
 }
 
@@ -97,6 +113,11 @@ impl Kafka {
     /// For `bootstrap.servers`.
     pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The same, by a door of a secured broker.
+    pub fn by(&self, door: Door) -> String {
+        door.address(self.secured)
     }
 
     /// # Errors

@@ -11,6 +11,8 @@ const GO: (&str, &str) = ("go", "install Go 1.24 or newer");
 const MAVEN: (&str, &str) = ("mvn", "install Maven (Debian: apt-get install maven)");
 const JAVA: (&str, &str) = ("java", "install a Java 17 runtime (Debian: apt-get install default-jre-headless)");
 
+const PIP: (&str, &str) = ("pip3", "install Python 3.11 or newer with pip (Debian: apt-get install python3-pip)");
+
 const KAFKA_LOGGING: &str = "\
 status = error
 appender.console.type = Console
@@ -101,6 +103,18 @@ pub(super) fn debian(program: &str, package: &str) -> Result<PathBuf> {
     let install = ["-q", "-y", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends", "install", package];
     run(program, apt().args(install))?;
     on_path(program).ok_or_else(missing)
+}
+
+/// A directory for `PYTHONPATH` with the packages of a `requirements.txt`, named by a hash of that file.
+pub(super) fn python_packages(cache: &Path, requirements: &Path) -> Result<PathBuf> {
+    let text = fs::read(requirements).map_err(Error::path("reading", requirements))?;
+    let version = blake3::hash(&text).to_hex().chars().take(16).collect();
+    let recipe = Recipe { part: "python".into(), version, takes: "a few seconds", needs: &[PIP] };
+    recipe.once(cache, |bench| {
+        let mut python = Command::new("python3");
+        python.args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "--no-compile", "--target"]).arg(bench.home);
+        bench.run(python.arg("--requirement").arg(requirements))
+    })
 }
 
 /// A program of our own, named by a hash of its source.

@@ -22,7 +22,7 @@ const TMPFS: u64 = 0x0102_1994;
 #[derive(Debug)]
 pub(super) struct Proved {
     pub(super) countersign: Countersign,
-    _spool: TempDir,
+    pub(super) spool: TempDir,
 }
 
 /// Starts `binary` in front of the authorizer at `url` and waits until it has allowed `question`.
@@ -33,13 +33,25 @@ pub(super) async fn start(
     spool_in: &Path,
     question: &Question,
 ) -> anyhow::Result<Proved> {
+    start_with(lab, binary, url, spool_in, question, "").await
+}
+
+/// The same with more tables in its configuration.
+pub(super) async fn start_with(
+    lab: &Laboratory,
+    binary: &Path,
+    url: &str,
+    spool_in: &Path,
+    question: &Question,
+    tables: &str,
+) -> anyhow::Result<Proved> {
     on_disk(spool_in)?;
     // `tempfile` makes it readable by its owner only, as a spool must be.
     let spool = tempfile::Builder::new().prefix("countersign-prove-").tempdir_in(spool_in);
     let spool = spool.with_context(|| format!("no spool can be made in `{}`", spool_in.display()))?;
-    let countersign = lab.countersign(binary).config(&config(url, spool.path())?).start().await?;
+    let countersign = lab.countersign(binary).config(&(config(url, spool.path())? + tables)).start().await?;
     until_allowed(&countersign, question).await?;
-    Ok(Proved { countersign, _spool: spool })
+    Ok(Proved { countersign, spool })
 }
 
 /// A sync costs nothing in memory: figures from there would be about something else.

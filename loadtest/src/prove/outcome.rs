@@ -80,6 +80,22 @@ impl fmt::Display for Outcome {
         writeln!(out, "{} ({})", self.scenario, self.binary)?;
         let setting: Vec<_> = self.setting.iter().map(|(name, value)| format!("{name} {value}")).collect();
         writeln!(out, "{}\n", setting.join(", "))?;
+        if !self.rows.is_empty() {
+            self.table(out)?;
+        }
+        for Limit { what, value, bound, holds } in &self.limits {
+            let bound = match bound {
+                Bound::AtLeast(least) => format!("at least {least}"),
+                Bound::Below(most) => format!("below {most}"),
+            };
+            write!(out, "\n{} {what}: {value:.2} ({bound})", if *holds { "holds" } else { "FAILS" })?;
+        }
+        Ok(())
+    }
+}
+
+impl Outcome {
+    fn table(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let titles = ["decisions/s", "p50 µs", "p99 µs", "CPU µs", "client", "MiB", "peak MiB", "ratio"];
         let [rate, p50, p99, cpu, client, resident, peak, ratio] = titles;
         writeln!(
@@ -96,13 +112,6 @@ impl fmt::Display for Outcome {
                 "{contender:<24}{per_second:>12.0}{p50_us:>9.0}{p99_us:>9.0}{cpu_us:>9.1}{client_busy:>8.2}{resident:>8.1}{peak:>10.1}\
                  {ratio:>8}"
             )?;
-        }
-        for Limit { what, value, bound, holds } in &self.limits {
-            let bound = match bound {
-                Bound::AtLeast(least) => format!("at least {least}"),
-                Bound::Below(most) => format!("below {most}"),
-            };
-            write!(out, "\n{} {what}: {value:.2} ({bound})", if *holds { "holds" } else { "FAILS" })?;
         }
         Ok(())
     }

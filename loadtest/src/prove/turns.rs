@@ -90,7 +90,7 @@ pub(super) fn ratios(rows: &[Row]) -> BTreeMap<String, f64> {
 }
 
 /// The middle value, or the mean of the two in the middle.
-fn median(mut values: Vec<f64>) -> anyhow::Result<f64> {
+pub(super) fn median(mut values: Vec<f64>) -> anyhow::Result<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     let upper = *values.get(middle).context("no turn was taken")?;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 
+use super::topics;
+use crate::admin::purge::{Access, Purge};
 use crate::audit::backlog::Backlog;
 use crate::audit::envelope::Source;
 use crate::audit::publisher::{self, Publisher};
@@ -21,19 +23,18 @@ use crate::decide::{self, CacheOptions, Decider, OptionsError};
 use crate::front;
 use crate::front::tokens::{LOCAL, Tokens};
 use crate::kafka::client::Connection;
-use crate::kafka::inspect::{self, Topic};
 use crate::kafka::sink::{self, KafkaSink};
 use crate::log;
 use crate::metrics::{Metrics, Names};
-use crate::pipeline;
+use crate::pipeline::{self, Pipeline};
 use crate::policy::key::IgnoreList;
+use crate::policy::privacy::Privacy;
+use crate::policy::privacy::key::Key;
 use crate::policy::route::{Combine, Globs, Lifetimes, Matcher, Route, Routes};
 use crate::trace::{self, Tracer};
 
 /// One export of spans; a collector that takes longer loses them.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
-/// For brokers to say whether the topic is there.
-const INSPECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A part that its options do not allow to be built.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,8 @@ pub enum PartError {
     Otlp(String),
     #[error("kafka: {0}")]
     Kafka(String),
+    #[error("privacy: {0}")]
+    Privacy(String),
 }
 
 pub fn names(config: &Config, generation: &str) -> Names {
@@ -63,18 +66,19 @@ pub fn names(config: &Config, generation: &str) -> Names {
 
 pub fn decider(config: &Config, metrics: &Arc<Metrics>) -> Result<Decider, PartError> {
     let authorizers =
-        config.authorizers.iter().map(|a| Ok((webhook(a)?, limits(a)))).collect::<Result<_, PartError>>()?;
+        config.authorizers.iter().map(|a| Ok((webhook(a, metrics)?, limits(a)))).collect::<Result<_, PartError>>()?;
     let routes = Routes::new(config.routes.iter().map(|route| self::route(config, route)).collect());
     let cache = CacheOptions {
         entries: config.cache.entries,
         actions: Globs::new(&config.cache.actions),
         ignore: IgnoreList::new(config.cache.ignore_defaults, &config.cache.ignore),
         generation: 1,
+        recheck: config.cache.recheck,
     };
     Ok(Decider::new(decide::Options { authorizers, routes, cache }, metrics.clone())?)
 }
 
-fn webhook(authorizer: &meant::Authorizer) -> Result<Arc<dyn Authorizer>, PartError> {
+fn webhook(authorizer: &meant::Authorizer, metrics: &Metrics) -> Result<Arc<dyn Authorizer>, PartError> {
     let tls = authorizer.tls.as_ref().map_or_else(tls::Options::default, |tls| tls::Options {
         ca: tls.ca.clone(),
         certificate: tls.identity.as_ref().map(|identity| identity.certificate.clone()),
@@ -94,6 +98,9 @@ fn webhook(authorizer: &meant::Authorizer) -> Result<Arc<dyn Authorizer>, PartEr
     };
     let built =
         Webhook::new(options).map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })?;
+    for (what, ends) in built.certificates() {
+        metrics.certificate(*what, &authorizer.name, *ends);
+    }
     Ok(Arc::new(built))
 }
 
@@ -166,7 +173,19 @@ pub fn tracer(config: &Config, metrics: &Arc<Metrics>) -> Result<Tracer, PartErr
     Tracer::start(&options, metrics.clone()).map_err(|error| PartError::Otlp(error.to_string()))
 }
 
-pub fn spool(config: &Config, generation: &str, metrics: &Arc<Metrics>) -> Result<(Spool, Backlog), StartError> {
+pub fn privacy(config: &Config) -> Result<Privacy, PartError> {
+    let privacy = &config.audit.privacy;
+    let key = privacy.in_force().map(|key| Key::new(&key.id, key.value.expose_secret().as_bytes()));
+    let key = key.transpose().map_err(|error| PartError::Privacy(error.to_string()))?;
+    Privacy::new(privacy.modes, key).map_err(|error| PartError::Privacy(error.to_string()))
+}
+
+pub fn spool(
+    config: &Config,
+    privacy: &Privacy,
+    generation: &str,
+    metrics: &Arc<Metrics>,
+) -> Result<(Spool, Backlog), StartError> {
     let audit = &config.audit;
     let options = spool::Options {
         durability: audit.durability,
@@ -174,6 +193,7 @@ pub fn spool(config: &Config, generation: &str, metrics: &Arc<Metrics>) -> Resul
         retain_delivered: audit.retain_delivered,
         checkpoint_every: audit.checkpoint_every,
         signing_key: audit.signing_key.clone(),
+        privacy: privacy.clone(),
         deliver: config.kafka.is_some(),
         ..spool::Options::new(&audit.spool)
     };
@@ -188,8 +208,8 @@ pub fn publisher(
 ) -> Result<Option<Publisher>, PartError> {
     let Some(kafka) = &config.kafka else { return Ok(None) };
     let connection = connection(config, kafka);
-    watch_topic(connection.clone(), kafka.topic.clone())?;
-    watch_topic(connection.clone(), kafka.checkpoint_topic.clone())?;
+    let topics = [kafka.topic.clone(), kafka.checkpoint_topic.clone()];
+    topics::watch(connection.clone(), topics).map_err(|error| PartError::Kafka(error.to_string()))?;
     let pins = Some(config.audit.spool.join("partitions.json"));
     let checkpoint_topic = Some(kafka.checkpoint_topic.clone());
     let options = sink::Options { pins, checkpoint_topic, ..sink::Options::new(connection, &kafka.topic) };
@@ -198,22 +218,6 @@ pub fn publisher(
     Publisher::spawn(backlog, sink, publisher::Options::default(), metrics.clone(), tracer.clone())
         .map(Some)
         .map_err(|error| PartError::Kafka(error.to_string()))
-}
-
-/// Says, once and in the background, what is wrong with the topic. Nothing waits for it: the spool keeps the records.
-fn watch_topic(connection: Connection, topic: String) -> Result<(), PartError> {
-    let look = move || match inspect::topic(&connection, &topic, INSPECT_TIMEOUT) {
-        Ok(Topic::Present { partitions, replicas, .. }) => tracing::info!(topic, partitions, replicas, "topic"),
-        Ok(Topic::Missing { brokers }) => tracing::warn!(
-            "topic `{topic}` does not exist; what belongs there is not published until it does: {}",
-            inspect::create_line(&connection, &topic, brokers)
-        ),
-        Err(error) => {
-            tracing::warn!(%error, "topic `{topic}` cannot be looked at; what belongs there is not published until it can")
-        }
-    };
-    let spawned = std::thread::Builder::new().name("topic".to_owned()).spawn(look);
-    spawned.map(drop).map_err(|error| PartError::Kafka(error.to_string()))
 }
 
 /// How to reach the brokers that are configured.
@@ -225,7 +229,7 @@ pub fn connection(config: &Config, kafka: &meant::Kafka) -> Connection {
     }
 }
 
-pub fn pipeline(config: &Config, generation: Arc<str>) -> pipeline::Options {
+pub fn pipeline(config: &Config, privacy: Privacy, generation: Arc<str>) -> pipeline::Options {
     pipeline::Options {
         deadline: config.listen.deadline,
         max_in_flight: config.listen.max_in_flight,
@@ -235,6 +239,7 @@ pub fn pipeline(config: &Config, generation: Arc<str>) -> pipeline::Options {
             meant::Suspicious::Record => pipeline::Suspicious::Record,
             meant::Suspicious::Deny => pipeline::Suspicious::Deny,
         },
+        privacy,
         generation,
         source: Source::new(&config.instance),
     }
@@ -252,6 +257,16 @@ pub fn front(config: &Config) -> front::Options {
         read_timeout: listen.read_timeout,
         keepalive: listen.keepalive,
         max_body: listen.max_body,
+    }
+}
+
+/// Purges go to the pipeline that answers.
+pub fn purge(config: &Config, pipeline: &Arc<Pipeline>) -> Purge {
+    let loopback = config.admin.address.ip().to_canonical().is_loopback();
+    let pipeline = Arc::clone(pipeline);
+    Purge {
+        access: Access::new(config.admin.token.as_ref(), loopback),
+        act: Arc::new(move |rule, client, peer| pipeline.purge(rule, client, peer)),
     }
 }
 

@@ -124,6 +124,19 @@ impl Backlog {
         }
     }
 
+    /// Kafka has only a stub of this record, so its segment goes by age no more, only for want of room.
+    pub fn stubbed(&mut self, epoch: &EpochId, seq: u64) {
+        let Some(path) = self.shared.inventory.lock().epoch(epoch).and_then(|e| e.keep_whole(seq)) else { return };
+        // For the processes after this one.
+        let made = match self.shared.files.create(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => self.shared.files.sync_dir(&epoch.directory()),
+        };
+        if let Err(error) = made {
+            tracing::error!(%error, "`{path}` cannot be made: a restart forgets that Kafka has only a stub of a record there");
+        }
+    }
+
     /// Goes back to the first record that is not delivered.
     pub fn rewind(&mut self) {
         self.reading = None;

@@ -32,6 +32,8 @@ pub enum Kind {
     Amendment,
     Lifecycle,
     Checkpoint,
+    /// Only in Kafka, made by `stub`; never drafted.
+    Stub,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Amendment => "io.countersign.amendment.v1",
             Self::Lifecycle => "io.countersign.lifecycle.v1",
             Self::Checkpoint => "io.countersign.checkpoint.v1",
+            Self::Stub => "io.countersign.stub.v1",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Reads the records of one epoch in order, across its segments: leaves out duplicates, goes past damage and says which
 //! records it took. Called by `backlog`, `recovery` and `scan`. Never writes.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::audit::files::Files;
 use crate::audit::reader::{SegmentReader, Step};
+use crate::audit::segment::Meta;
 
 /// The name of an epoch's directory: the start of its process in milliseconds since 1970, and its random part.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,22 +104,49 @@ pub fn list_segments(files: &dyn Files, epoch: &EpochId) -> io::Result<Vec<Strin
     Ok(names)
 }
 
+/// A segment that has not been read to its end.
+struct Candidate {
+    name: String,
+    number: u64,
+    first_seq: u64,
+    /// Opened when it is looked into.
+    reader: Option<SegmentReader>,
+    /// The frame that comes next in it.
+    pending: Option<Meta>,
+    /// Bytes before that frame which are none.
+    skipped: Option<(u64, u64)>,
+}
+
+/// How far a candidate is.
+enum Stand {
+    /// Its next frame is the record that is due.
+    Due,
+    /// Its next frame is a later one.
+    Ahead,
+    /// Nothing yet; it may be written to.
+    Waiting,
+    /// Nothing any more.
+    Ended,
+}
+
+/// A record may be in several segments: in one that was given up after a failure and, byte-identical, in those begun after
+/// it; or in somebody's copy. So all segments that can hold the record that is due are looked into, in the order of
+/// their headers. What is whole in any of them is read; what is whole in none is damage.
 pub struct EpochReader {
     files: Arc<dyn Files>,
     epoch: EpochId,
     chain: Arc<str>,
-    /// Not begun yet, in order.
-    ahead: VecDeque<String>,
-    current: Option<(String, SegmentReader)>,
-    /// Numbers up to this have been seen in a listing.
-    listed: Option<u64>,
+    /// The last listing was whole.
+    listed: bool,
+    /// Names that were seen in it.
+    known: HashSet<String>,
+    /// The highest number of a segment that was found.
+    newest: Option<u64>,
+    /// Not looked into yet, by first seq and number.
+    ahead: VecDeque<Candidate>,
+    /// Those that can hold the record that is due.
+    active: Vec<Candidate>,
     next_seq: Option<u64>,
-    /// Bytes that were skipped since the last record.
-    skipped: (u64, u64),
-    /// Segments left because the record that is due was not in them, while a later one may hold it too.
-    left: Vec<String>,
-    /// The record that is due is in no segment.
-    lost: Option<u64>,
     /// What cannot be read is passed over as damage; otherwise it is an error.
     pub salvage: bool,
 }
@@ -130,24 +158,24 @@ impl EpochReader {
             files,
             chain: Arc::from(""),
             epoch,
+            listed: false,
+            known: HashSet::new(),
+            newest: None,
             ahead: VecDeque::new(),
-            current: None,
-            listed: None,
+            active: Vec::new(),
             next_seq: from,
-            skipped: (0, 0),
-            left: Vec::new(),
-            lost: None,
             salvage: false,
         }
     }
 
-    /// Reads the last `segments` of a closed epoch.
-    pub fn tail(files: Arc<dyn Files>, epoch: EpochId, segments: usize) -> io::Result<Self> {
-        let mut reader = Self::new(files, epoch, None);
+    /// Reads the end of a closed epoch: the segments with the `groups` highest first seqs. And whether there are others.
+    pub fn tail(files: Arc<dyn Files>, epoch: EpochId, groups: usize, salvage: bool) -> io::Result<(Self, bool)> {
+        let mut reader = Self { salvage, ..Self::new(files, epoch, None) };
         reader.list()?;
-        let surplus = reader.ahead.len().saturating_sub(segments);
-        reader.ahead.drain(..surplus);
-        Ok(reader)
+        let all = reader.ahead.len();
+        keep_groups(&mut reader.ahead, all, groups);
+        let more = reader.ahead.len() < all;
+        Ok((reader, more))
     }
 
     /// The seq that is read next.
@@ -158,15 +186,7 @@ impl EpochReader {
     /// At the end: the records up to, without, `end` that were not found.
     pub fn missing(&self, end: u64) -> Option<Damage> {
         let first_seq = self.next_seq();
-        (first_seq < end).then(|| Damage {
-            epoch: self.epoch.clone(),
-            chain: self.chain.clone(),
-            segment: String::new(),
-            offset: self.skipped.0,
-            bytes: self.skipped.1,
-            first_seq,
-            last_seq: end - 1,
-        })
+        (first_seq < end).then(|| self.damage(String::new(), (0, 0), first_seq, end - 1))
     }
 
     pub fn next(&mut self, extent: Extent) -> io::Result<Read> {
@@ -176,160 +196,199 @@ impl EpochReader {
             self.forget();
             return Ok(Read::End);
         }
+        if !self.listed {
+            self.list().or_else(|error| if self.salvage { Ok(()) } else { Err(error) })?;
+        }
         loop {
-            if self.current.is_none() && !self.open_next()? {
-                if self.go_back() {
-                    continue;
-                }
+            self.activate(self.next_seq());
+            if let Some(index) = self.due(extent)?
+                && let Some(entry) = self.take(index)
+            {
+                return Ok(Read::Record(entry));
+            }
+            if self.list_again(extent)? {
+                continue;
+            }
+            let lowest = self.active.iter().filter_map(|c| c.pending).map(|m| m.seq).min();
+            // One that begins before it may hold what is due, or at least what comes before.
+            let before = self.ahead.front().map(|c| c.first_seq).filter(|f| lowest.is_none_or(|l| *f <= l));
+            if let Some(first) = before {
+                self.activate(first);
+                continue;
+            }
+            let Some(lowest) = lowest.filter(|_| !self.may_come(extent)) else {
+                self.forget();
                 return Ok(Read::End);
-            }
-            let more = self.has_more(extent)?;
-            let Some((name, reader)) = &mut self.current else { continue };
-            let (limit, closed) = match extent {
-                Extent::Closed => (u64::MAX, true),
-                Extent::Live { number, offset, .. } if number == reader.header().number => (offset, true),
-                Extent::Live { .. } => (u64::MAX, true),
-                Extent::Followed => (u64::MAX, more),
             };
-            reader.salvage = self.salvage;
+            if let Some(next) = self.next_seq.replace(lowest) {
+                return Ok(Read::Damage(self.named(next, lowest)));
+            }
+        }
+    }
+
+    /// Takes up the segments that begin up to `seq`. Of many, those that can hold it and what follows.
+    fn activate(&mut self, seq: u64) {
+        let reached = self.ahead.iter().take_while(|c| c.first_seq <= seq).count();
+        // What a segment holds beyond the beginning of the next one, since it was given up, is all in the next one that
+        // begins later, since that one was begun only after it had been written again and synced.
+        let reached = keep_groups(&mut self.ahead, reached, 2);
+        self.active.extend(self.ahead.drain(..reached));
+    }
+
+    /// The candidate that has the record that is due. Candidates that have ended are let go.
+    fn due(&mut self, extent: Extent) -> io::Result<Option<usize>> {
+        let mut index = 0;
+        while index < self.active.len() {
+            match self.advance(index, extent)? {
+                Stand::Due => return Ok(Some(index)),
+                Stand::Ahead | Stand::Waiting => index += 1,
+                Stand::Ended => drop(self.active.remove(index)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn advance(&mut self, index: usize, extent: Extent) -> io::Result<Stand> {
+        let newest = self.newest;
+        let Some(candidate) = self.active.get_mut(index) else { return Ok(Stand::Ended) };
+        let (limit, closed) = match extent {
+            Extent::Closed => (u64::MAX, true),
+            Extent::Live { number, offset, .. } if number == candidate.number => (offset, true),
+            Extent::Live { number, .. } if number < candidate.number => return Ok(Stand::Waiting),
+            Extent::Live { .. } => (u64::MAX, true),
+            Extent::Followed => (u64::MAX, newest > Some(candidate.number)),
+        };
+        let reader = match &mut candidate.reader {
+            Some(reader) => reader,
+            empty => {
+                let path = format!("{}/{}", self.epoch.directory(), candidate.name);
+                match open(self.files.as_ref(), &path, self.salvage)? {
+                    Some(opened) => empty.insert(opened),
+                    None => return Ok(Stand::Ended),
+                }
+            }
+        };
+        reader.salvage = self.salvage;
+        loop {
+            if let Some(meta) = candidate.pending {
+                match self.next_seq {
+                    Some(next) if meta.seq < next => {
+                        reader.consume(meta);
+                        (candidate.pending, candidate.skipped) = (None, None);
+                    }
+                    Some(next) if meta.seq == next => return Ok(Stand::Due),
+                    Some(_) | None => return Ok(Stand::Ahead),
+                }
+            }
             match reader.step(limit, closed)? {
-                Step::Skipped { offset, bytes } => self.skipped = (offset, bytes),
-                Step::Frame(meta) => {
-                    let next = *self.next_seq.get_or_insert(meta.seq);
-                    if meta.seq > next && self.lost != Some(next) {
-                        self.look_further(next);
-                        continue;
-                    }
-                    if meta.seq > next {
-                        let damage = Damage {
-                            epoch: self.epoch.clone(),
-                            chain: self.chain.clone(),
-                            segment: name.clone(),
-                            offset: if self.skipped.1 > 0 { self.skipped.0 } else { reader.offset() },
-                            bytes: self.skipped.1,
-                            first_seq: next,
-                            last_seq: meta.seq - 1,
-                        };
-                        self.next_seq = Some(meta.seq);
-                        self.skipped = (0, 0);
-                        return Ok(Read::Damage(damage));
-                    }
-                    let value = if meta.seq == next { Some(Bytes::copy_from_slice(reader.payload())) } else { None };
-                    reader.consume(meta);
-                    self.skipped = (0, 0);
-                    if let Some(value) = value {
-                        self.left.clear();
-                        self.next_seq = Some(next + 1);
-                        let (epoch, chain) = (self.epoch.clone(), self.chain.clone());
-                        let (seq, time_us, settled) = (meta.seq, meta.time_us, meta.settled);
-                        return Ok(Read::Record(Entry { epoch, chain, seq, time_us, value, settled }));
-                    }
-                }
-                Step::End if !self.left.is_empty() => self.look_further(self.next_seq()),
-                Step::End if more => self.current = None,
-                Step::End => {
-                    self.forget();
-                    return Ok(Read::End);
-                }
+                Step::Skipped { offset, bytes } => candidate.skipped = Some((offset, bytes)),
+                Step::Frame(meta) => candidate.pending = Some(meta),
+                Step::End if closed && limit == u64::MAX => return Ok(Stand::Ended),
+                Step::End => return Ok(Stand::Waiting),
             }
         }
     }
 
-    /// The record `next` is not where it should be. The segment may have been given up after a failure, and what it had
-    /// lost written again to the one after it; only if that has not got it either, it is lost.
-    fn look_further(&mut self, next: u64) {
-        let following = self.ahead.front().and_then(|n| parse_segment_name(n)).map(|(first, _)| first);
-        let nowhere = following.is_none_or(|first| first > next);
-        if nowhere && self.left.is_empty() {
-            self.lost = Some(next);
-            return;
-        }
-        self.left.extend(self.current.take().map(|(name, _)| name));
-        if nowhere {
-            self.go_back();
-        }
+    fn take(&mut self, index: usize) -> Option<Entry> {
+        let candidate = self.active.get_mut(index)?;
+        let (meta, reader) = (candidate.pending.take()?, candidate.reader.as_mut()?);
+        let value = Bytes::copy_from_slice(reader.payload());
+        reader.consume(meta);
+        candidate.skipped = None;
+        self.next_seq = Some(meta.seq + 1);
+        let (epoch, chain) = (self.epoch.clone(), self.chain.clone());
+        let Meta { seq, time_us, settled } = meta;
+        Some(Entry { epoch, chain, seq, time_us, value, settled })
     }
 
-    /// To the segments that were left, to go past what is lost. False if there are none.
-    fn go_back(&mut self) -> bool {
-        let back = !self.left.is_empty();
-        if back {
-            self.lost = self.next_seq;
-            while let Some(name) = self.left.pop() {
-                self.ahead.push_front(name);
-            }
-        }
-        back
+    /// The records from `next` up to, without, `found` are nowhere.
+    fn named(&self, next: u64, found: u64) -> Damage {
+        let skipped = self.active.iter().find_map(|c| Some((c.name.clone(), c.skipped?)));
+        let (segment, place) = skipped.unwrap_or_else(|| {
+            let holder = self.active.iter().find(|c| c.pending.is_some_and(|m| m.seq == found));
+            let offset = holder.and_then(|c| c.reader.as_ref()).map_or(0, SegmentReader::offset);
+            (holder.map_or(String::new(), |c| c.name.clone()), (offset, 0))
+        });
+        self.damage(segment, place, next, found - 1)
+    }
+
+    fn damage(&self, segment: String, (offset, bytes): (u64, u64), first_seq: u64, last_seq: u64) -> Damage {
+        let (epoch, chain) = (self.epoch.clone(), self.chain.clone());
+        Damage { epoch, chain, segment, offset, bytes, first_seq, last_seq }
+    }
+
+    /// Whether the record that is due may still be written where it would be read.
+    fn may_come(&self, extent: Extent) -> bool {
+        let next = self.next_seq();
+        let open = |c: &Candidate| c.pending.is_none() && c.first_seq <= next;
+        matches!(extent, Extent::Followed) && self.active.iter().any(open)
     }
 
     fn forget(&mut self) {
-        if let Some((_, reader)) = &mut self.current {
-            reader.forget();
-        }
-    }
-
-    /// Whether a later segment exists. One that is being written is listed again; a closed epoch once.
-    fn has_more(&mut self, extent: Extent) -> io::Result<bool> {
-        let Some((_, reader)) = &self.current else { return Ok(false) };
-        let number = reader.header().number;
-        match extent {
-            Extent::Closed => {}
-            Extent::Live { number: writing, .. } if writing > number && self.ahead.is_empty() => self.list()?,
-            Extent::Live { .. } => {}
-            Extent::Followed if self.ahead.is_empty() => self.list()?,
-            Extent::Followed => {}
-        }
-        Ok(!self.ahead.is_empty())
-    }
-
-    fn list(&mut self) -> io::Result<()> {
-        for name in list_segments(self.files.as_ref(), &self.epoch)? {
-            let number = parse_segment_name(&name).map(|(_, number)| number);
-            if number > self.listed {
-                self.listed = number;
-                self.ahead.push_back(name);
+        for candidate in self.active.iter_mut().filter(|c| c.pending.is_none()) {
+            if let Some(reader) = &mut candidate.reader {
+                reader.forget();
             }
         }
-        Ok(())
     }
 
-    /// Begins the next segment with a whole header, of this epoch, that can hold records from `next_seq` on.
-    fn open_next(&mut self) -> io::Result<bool> {
-        if self.ahead.is_empty() && self.current.is_none() {
-            self.list().or_else(|error| if self.salvage { Ok(()) } else { Err(error) })?;
+    /// Whether there are new segments. A closed epoch is listed once.
+    fn list_again(&mut self, extent: Extent) -> io::Result<bool> {
+        let may_be = match extent {
+            Extent::Closed => false,
+            Extent::Live { number, .. } => self.newest < Some(number),
+            Extent::Followed => true,
+        };
+        let before = self.newest;
+        if may_be {
+            self.list()?;
         }
-        while let Some(name) = self.ahead.pop_front() {
-            if self.skippable(&name) {
+        Ok(self.newest != before)
+    }
+
+    /// Takes up what is new. The header says what a segment is, its name may be another's.
+    fn list(&mut self) -> io::Result<()> {
+        self.listed = false;
+        let names = list_segments(self.files.as_ref(), &self.epoch)?;
+        let listed: HashSet<&String> = names.iter().collect();
+        self.known.retain(|name| listed.contains(name));
+        for name in names {
+            if self.known.contains(&name) {
                 continue;
             }
             let path = format!("{}/{name}", self.epoch.directory());
-            let opened = match self.files.open(&path).and_then(SegmentReader::open) {
-                Ok(opened) => opened,
-                // Given way between the listing and now.
-                Err(error) if self.salvage || error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => {
-                    self.ahead.push_front(name);
-                    return Err(error);
-                }
-            };
-            let Some(reader) = opened.filter(|r| r.header().chain.ends_with(self.epoch.random())) else { continue };
-            self.chain = reader.header().chain.as_str().into();
-            self.current = Some((name, reader));
-            return Ok(true);
+            let opened = open(self.files.as_ref(), &path, self.salvage)?;
+            self.known.insert(name.clone());
+            let Some(header) = opened.as_ref().map(SegmentReader::header) else { continue };
+            if !header.chain.ends_with(self.epoch.random()) {
+                continue;
+            }
+            let (number, first_seq) = (header.number, header.first_seq);
+            self.chain = header.chain.as_str().into();
+            self.newest = self.newest.max(Some(number));
+            let at = self.ahead.partition_point(|c| (c.first_seq, c.number) <= (first_seq, number));
+            self.ahead.insert(at, Candidate { name, number, first_seq, reader: None, pending: None, skipped: None });
         }
-        Ok(false)
+        self.listed = true;
+        Ok(())
     }
+}
 
-    /// All that the segment just taken could hold is behind us: the one after it begins before `next_seq`. One that
-    /// begins just there may be the second attempt at what this one holds too, and the worse of the two. One that begins
-    /// before the segment itself is out of place, somebody's copy, and says nothing.
-    fn skippable(&self, name: &str) -> bool {
-        let first = |name: &str| parse_segment_name(name).map(|(first, _)| first);
-        let following = self.ahead.front().and_then(|following| first(following));
-        self.lost != self.next_seq
-            && following
-                .zip(self.next_seq)
-                .is_some_and(|(following, next)| following < next && Some(following) >= first(name))
+/// Of the first `reached` leaves only those with the `groups` highest first seqs, and says how many these are.
+fn keep_groups(ahead: &mut VecDeque<Candidate>, reached: usize, groups: usize) -> usize {
+    let mut firsts: Vec<u64> = ahead.iter().take(reached).map(|c| c.first_seq).collect();
+    firsts.dedup();
+    let Some(lowest) = firsts.iter().rev().take(groups).next_back() else { return reached };
+    let surplus = ahead.iter().take_while(|c| c.first_seq < *lowest).count();
+    ahead.drain(..surplus);
+    reached - surplus
+}
+
+/// `None` for one that has given way between the listing and now, or that has no whole header.
+fn open(files: &dyn Files, path: &str, salvage: bool) -> io::Result<Option<SegmentReader>> {
+    match files.open(path).and_then(SegmentReader::open) {
+        Err(error) if salvage || error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened,
     }
 }
 

@@ -11,10 +11,19 @@ pub struct SegmentInfo {
     pub name: String,
     pub number: u64,
     pub first_seq: u64,
+    /// The seq after the last record that is in it, if that is known.
+    pub end: Option<u64>,
     /// On disk, the zeros at the end included.
     pub bytes: u64,
     /// Since when all of it is known to be delivered.
     pub delivered_since: Option<Instant>,
+    /// Of a record in it Kafka has only a stub.
+    pub whole_only_here: bool,
+}
+
+/// The file beside a segment that says so across restarts.
+pub fn keep_mark(number: u64) -> String {
+    format!("stubbed-{number:06}")
 }
 
 pub struct EpochInfo {
@@ -47,17 +56,39 @@ impl EpochInfo {
 
     /// Whether every record that the segment at `index` may hold is delivered, and nobody writes it.
     pub fn is_delivered(&self, index: usize) -> bool {
-        match self.segments.get(index + 1) {
-            // One that is begun behind records that were lost says nothing about how far there is something to deliver.
-            Some(following) => following.first_seq <= self.delivered || self.is_done(),
-            None => !self.live && self.delivered >= self.next,
-        }
+        // One that is begun behind records that were lost says nothing about how far there is something to deliver.
+        self.is_done() || self.end_of(index).is_some_and(|end| end <= self.delivered)
     }
 
-    /// The seq after what the first segment may hold.
+    /// The seq after the last record that may be in the segment at `index`. One that was given up after a failure may
+    /// be the only one with records that those begun after it should have had, up to where the first of these ends that
+    /// could be gone on from.
+    pub fn end_of(&self, index: usize) -> Option<u64> {
+        let segment = self.segments.get(index)?;
+        let after = |first: u64| self.segments.iter().map(|s| s.first_seq).find(|s| *s > first);
+        let end = segment.end.or_else(|| after(after(segment.first_seq)?));
+        if self.live { end } else { Some(end.unwrap_or(self.next).min(self.next)) }
+    }
+
+    /// The seq after those that are gone with the first segment.
     pub fn end_of_first(&self) -> u64 {
         let following = self.segments.get(1).map_or(self.next, |s| s.first_seq);
         if self.live { following } else { following.min(self.next) }
+    }
+
+    /// Whether the end of the epoch may be in its first segment.
+    pub fn is_end(&self) -> bool {
+        let mut firsts: Vec<u64> = self.segments.iter().map(|s| s.first_seq).collect();
+        firsts.dedup();
+        firsts.len() <= 2
+    }
+
+    /// Marks the segment that holds `seq`. The path of the mark to be made; `None` if it is marked, or gone.
+    pub fn keep_whole(&mut self, seq: u64) -> Option<String> {
+        let directory = self.id.directory();
+        let segment = self.segments.iter_mut().rev().find(|s| s.first_seq <= seq)?;
+        let marked = std::mem::replace(&mut segment.whole_only_here, true);
+        (!marked).then(|| format!("{directory}/{}", keep_mark(segment.number)))
     }
 
     /// Nothing is left in it that anybody waits for.
@@ -72,15 +103,28 @@ pub struct Inventory {
     pub epochs: Vec<EpochInfo>,
     /// Of the prepared segment.
     pub spare_bytes: u64,
+    /// Files of which nothing is needed any more, to be removed as soon as that is possible.
+    pub rubbish: Vec<(String, u64)>,
 }
 
 impl Inventory {
     pub fn bytes(&self) -> u64 {
-        self.epochs.iter().flat_map(|e| &e.segments).map(|s| s.bytes).sum::<u64>() + self.spare_bytes
+        self.epochs.iter().flat_map(|e| &e.segments).map(|s| s.bytes).sum::<u64>()
+            + self.spare_bytes
+            + self.rubbish.iter().map(|(_, bytes)| bytes).sum::<u64>()
     }
 
     pub fn epoch(&mut self, id: &EpochId) -> Option<&mut EpochInfo> {
         self.epochs.iter_mut().find(|e| e.id == *id)
+    }
+
+    /// A segment of the live epoch that another one stands in for.
+    pub fn discard(&mut self, name: &str) {
+        let Some(live) = self.live() else { return };
+        let Some(at) = live.segments.iter().position(|s| s.name == name) else { return };
+        let segment = live.segments.remove(at);
+        let path = format!("{}/{name}", live.id.directory());
+        self.rubbish.push((path, segment.bytes));
     }
 
     /// The first with a segment.
@@ -107,14 +151,16 @@ mod tests {
     use crate::audit::disk::Disk;
 
     #[test]
-    fn a_segment_is_delivered_when_the_next_one_begins_at_or_before_the_cursor() {
+    fn a_segment_is_delivered_when_all_that_it_may_hold_is() {
         let home = tempfile::tempdir().unwrap();
         let segment = |number, first_seq| SegmentInfo {
             name: String::new(),
             number,
             first_seq,
+            end: None,
             bytes: 100,
             delivered_since: None,
+            whole_only_here: false,
         };
         let cursor = Cursor::load(&Disk::new(home.path()), "e");
         let mut info =
@@ -122,6 +168,11 @@ mod tests {
         assert!(!info.is_delivered(0));
         assert_eq!(info.undelivered_bytes, 300);
         info.delivered = 10;
+        assert!(!info.is_delivered(0), "if it was given up, records after 10 may be in it only");
+        info.delivered = 20;
+        assert!(info.is_delivered(0) && !info.is_delivered(1));
+        info.delivered = 10;
+        info.segments[0].end = Some(10);
         assert!(info.is_delivered(0) && !info.is_delivered(1));
         info.delivered = 30;
         assert!(info.is_delivered(2) && info.is_done());

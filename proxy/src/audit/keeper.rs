@@ -20,9 +20,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// The first segment of an epoch is small: it must be there before the first answer.
 const FIRST_SEGMENT: u64 = 4 << 20;
 
-/// Segments that recovery reads to find where an epoch ended.
-const END_OF_EPOCH: usize = 2;
-
 pub struct Keeper {
     shared: Arc<Shared>,
     prepared: u64,
@@ -71,6 +68,7 @@ impl Keeper {
         let now = self.shared.clock.now();
         if self.ticked.is_none_or(|t| now.saturating_duration_since(t) >= TICK) {
             self.ticked = Some(now);
+            self.sweep();
             self.store_cursors();
             self.retire(now);
             self.measure(now);
@@ -80,6 +78,7 @@ impl Keeper {
     /// Stores the cursors and gives back the prepared segment.
     pub fn finish(&mut self) {
         self.store_cursors();
+        self.sweep();
         let mut spare = self.shared.spare.lock();
         if let Spare::Ready { path, .. } = &*spare {
             log_failure("remove the prepared segment", self.shared.files.remove_file(path));
@@ -92,6 +91,7 @@ impl Keeper {
         let size = self.shared.options.segment_bytes();
         let bytes = if self.prepared == 0 { size.min(FIRST_SEGMENT) } else { size };
         self.clean();
+        self.sweep();
         self.make_room(bytes)?;
         let path = format!("{}/spare-{:06}", id.directory(), self.prepared);
         let files = &self.shared.files;
@@ -123,6 +123,20 @@ impl Keeper {
                     let path = format!("{}/{name}", id.directory());
                     log_failure("remove an unused segment", self.shared.files.remove_file(&path));
                 }
+            }
+        }
+    }
+
+    /// Removes what failures left. What cannot be removed is tried again, and counts as long.
+    fn sweep(&self) {
+        let rubbish = std::mem::take(&mut self.shared.inventory.lock().rubbish);
+        for (path, bytes) in rubbish {
+            match self.shared.files.remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::error!(%error, path, "cannot remove what a failure left");
+                    self.shared.inventory.lock().rubbish.push((path, bytes));
+                }
+                _ => {}
             }
         }
     }
@@ -160,8 +174,8 @@ impl Keeper {
             }
         }
         let ripe = |epoch: &EpochInfo, index: usize| {
-            let since = epoch.segments.get(index).and_then(|s| s.delivered_since);
-            since.is_some_and(|s| now.saturating_duration_since(s) >= retain)
+            let segment = epoch.segments.get(index).filter(|s| !s.whole_only_here);
+            segment.and_then(|s| s.delivered_since).is_some_and(|s| now.saturating_duration_since(s) >= retain)
         };
         while self.shared.options.deliver {
             match self.remove_oldest(ripe) {
@@ -190,13 +204,13 @@ impl Keeper {
             return Ok(true);
         }
         let Some(epoch) = inventory.oldest() else { return Ok(false) };
-        if before.as_ref() == Some(&epoch.id) && epoch.segments.len() <= END_OF_EPOCH {
+        if before.as_ref() == Some(&epoch.id) && epoch.is_end() {
             return Ok(false);
         }
         let last = epoch.segments.len() == 1;
         let may_go = if deliver {
             let stored = epoch.cursor.lock().next();
-            epoch.is_delivered(0) && epoch.end_of_first() <= stored
+            epoch.is_delivered(0) && epoch.end_of(0).is_some_and(|end| end <= stored)
         } else {
             !(epoch.live && last)
         };

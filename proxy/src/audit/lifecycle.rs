@@ -48,6 +48,29 @@ pub enum Event {
         first_seq: u64,
         last_seq: u64,
     },
+    /// Kept answers were taken back: none is used whose question was sent before `at`. Null is "whichever"; all three null
+    /// is everything.
+    CachePurged {
+        /// `admin` showed the token, `local` needed none.
+        client: String,
+        peer: Option<String>,
+        account: Option<String>,
+        bucket: Option<String>,
+        prefix: Option<String>,
+        at: String,
+    },
+    /// Two questions that a route's cache takes for equal have different answers: it is off until the next start.
+    CacheSwitchedOff {
+        route: String,
+        /// The `id` of the record whose answer was kept, and of the one that it was given for again.
+        filled_by: String,
+        hit_by: String,
+    },
+    /// Wall time was set: by more than a second it is not what the monotonic clock expects.
+    ClockJumped {
+        expected: String,
+        found: String,
+    },
     /// From here on another key signs the checkpoints.
     KeyRotated {
         /// Public halves, as `<name>+<id>+<key>`.
@@ -55,6 +78,16 @@ pub enum Event {
         new: String,
         /// The same as a signed note: by both keys, or by the new one alone if the old one was not at hand.
         note: String,
+    },
+    /// Somebody has read the spool, beside the process that writes it.
+    AuditAccessed {
+        by: ReadBy,
+        /// Of the user who read.
+        uid: u32,
+        at: String,
+        /// The times that were asked for; null where none was.
+        since: Option<String>,
+        until: Option<String>,
     },
     /// Questions refused for their token since the last such record.
     UnauthorizedAttempts {
@@ -64,6 +97,27 @@ pub enum Event {
         peers: Vec<String>,
         peers_omitted: u64,
     },
+}
+
+/// The command that reads a spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadBy {
+    Tail,
+    Verify,
+    Publish,
+}
+
+impl ReadBy {
+    pub const ALL: [Self; 3] = [Self::Tail, Self::Verify, Self::Publish];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tail => "tail",
+            Self::Verify => "verify",
+            Self::Publish => "publish",
+        }
+    }
 }
 
 /// The head of the chain before, as found when the new one was opened.
@@ -109,6 +163,9 @@ pub struct CheckpointData {
     pub note: String,
     /// Lower-case hex SHA-256 of the last record before this one; 64 zeros if there is none.
     pub head: String,
+    /// Roots of the tree's perfect subtrees, the largest first, lower-case hex; together they give the root that is signed.
+    /// Whoever lacks earlier records goes on from here.
+    pub tree: Vec<String>,
 }
 
 /// `data` of `io.countersign.amendment.v1`, before the chain member.

@@ -34,6 +34,9 @@ pub trait Source: Send {
     /// called again for what was acknowledged before.
     fn delivered(&mut self, epoch: &EpochId, seq: u64);
 
+    /// This record is in Kafka as a stub only: what it says is kept here for as long as there is room.
+    fn stubbed(&mut self, epoch: &EpochId, seq: u64);
+
     /// Hand out again from the durable cursor on.
     fn rewind(&mut self);
 
@@ -52,6 +55,10 @@ impl Source for Backlog {
 
     fn delivered(&mut self, epoch: &EpochId, seq: u64) {
         Self::delivered(self, epoch, seq);
+    }
+
+    fn stubbed(&mut self, epoch: &EpochId, seq: u64) {
+        Self::stubbed(self, epoch, seq);
     }
 
     fn rewind(&mut self) {
@@ -92,6 +99,8 @@ pub enum SendError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Acked(Ticket),
+    /// Acknowledged, but only a stub of it: the topic does not take a record of its size.
+    Stubbed(Ticket),
     /// Not delivered, or not known to be.
     Failed(Ticket, Fault),
     /// The sink goes on trying by itself.

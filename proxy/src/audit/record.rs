@@ -1,5 +1,6 @@
 //! The decision record: the schema that compliance reads. An allow-list: what is not a member here is not recorded, so
-//! no secret of `conditions` or `claims` can be. Built by `pipeline`; pure.
+//! no secret of `conditions` or `claims` can be. What is hidden of what is one, `policy::privacy` says. Built by `pipeline`;
+//! pure.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -12,6 +13,8 @@ use crate::audit::envelope::{Draft, DraftError, Kind, Source};
 use crate::policy::actor::Actor;
 use crate::policy::decided::{Call, Decided, Outcome};
 use crate::policy::limited::{limited, sha256_hex};
+use crate::policy::privacy::forms::{is_auth_type, is_opaque_beside, never};
+use crate::policy::privacy::{Privacy, key};
 use crate::policy::purpose::{ActionClass, Purpose};
 use crate::policy::request::Request;
 use crate::policy::resource::{Resource, subject};
@@ -23,6 +26,7 @@ use crate::wire::answer::Answer;
 const MAX_USER_AGENT: usize = 256;
 const MAX_SHORT: usize = 128;
 const MAX_ACTION: usize = 256;
+const MAX_MESSAGE: usize = 256;
 
 /// Conditions that are known to hold secrets. Their names are recorded where they were present; their values never.
 pub const SECRET_CONDITIONS: &[&str] = &[
@@ -71,6 +75,7 @@ pub struct DecisionData {
     trace_id: String,
     /// 16 lower-case hex digits.
     span_id: String,
+    /// The key that pseudonyms and keyed hashes of this record are made with; null where there are none.
     privacy_key_id: Option<String>,
     /// Names of conditions that were present, hold secrets and were left out.
     redacted: Vec<String>,
@@ -90,7 +95,7 @@ struct RequestPart {
     sdk_invocation_id: Option<String>,
     /// SHA-256 of the bare signature; joins MinIO's audit log.
     signature_sha256: Option<String>,
-    /// SHA-256 of the question's bytes.
+    /// SHA-256 of the question's bytes; keyed as soon as something is hidden.
     input_sha256: String,
     suspicious: Vec<Sign>,
 }
@@ -131,6 +136,7 @@ pub struct Facts<'a> {
     pub latency: Duration,
     pub durability: Durability,
     pub generation: &'a str,
+    pub privacy: &'a Privacy,
     pub trace_id: u128,
     pub span_id: u64,
 }
@@ -157,10 +163,10 @@ impl Facts<'_> {
             action: request.map(|r| limited(&r.action, MAX_ACTION)),
             action_class: request.map(|r| ActionClass::of(&r.action)),
             deny_only: request.map(|r| r.deny_only),
-            actor: request.map_or_else(|| Actor::UNREAD, Actor::of),
-            resource: request.map_or_else(|| Resource::UNREAD, Resource::of),
+            actor: request.map_or_else(|| Actor::UNREAD, |r| Actor::of(r, self.privacy)),
+            resource: request.map_or_else(|| Resource::UNREAD, |r| Resource::of(r, self.privacy)),
             request: self.request_part(),
-            authorizers: decided.calls.iter().map(AuthorizerPart::of).collect(),
+            authorizers: decided.calls.iter().map(|call| self.authorizer(call)).collect(),
             fallback: decided.fallback,
             cache: CachePart {
                 state: decided.cache.state,
@@ -172,53 +178,56 @@ impl Facts<'_> {
             config_generation: self.generation.to_owned(),
             trace_id: format!("{:032x}", self.trace_id),
             span_id: format!("{:016x}", self.span_id),
-            privacy_key_id: None,
+            privacy_key_id: self.privacy.key_id().map(str::to_owned),
             redacted: request.map_or_else(Vec::new, redacted),
         }
     }
 
     fn request_part(&self) -> RequestPart {
-        let first = |name: &str, max: usize| {
-            let value = self.request.and_then(|r| r.first_condition(name));
-            value.filter(|text| !text.is_empty()).map(|text| limited(text, max))
-        };
+        let privacy = self.privacy;
+        let first = |name: &str| self.request.and_then(|r| r.first_condition(name)).filter(|text| !text.is_empty());
         RequestPart {
             client: self.client.to_owned(),
             peer: self.peer,
-            reported_ip: first("SourceIp", MAX_SHORT),
+            reported_ip: first("SourceIp").and_then(|text| privacy.reported_ip(text)),
             tls: self.request.and_then(|r| r.first_condition("SecureTransport")).and_then(|text| match text {
                 "true" => Some(true),
                 "false" => Some(false),
                 _ => None,
             }),
-            auth_type: first("authType", MAX_SHORT),
-            user_agent: first("UserAgent", MAX_USER_AGENT),
-            sdk_invocation_id: first("Amz-Sdk-Invocation-Id", MAX_SHORT),
+            auth_type: first("authType").and_then(|text| privacy.text(text, MAX_SHORT, is_auth_type)),
+            user_agent: first("UserAgent").and_then(|text| privacy.text(text, MAX_USER_AGENT, never)),
+            sdk_invocation_id: first("Amz-Sdk-Invocation-Id")
+                .and_then(|text| privacy.text(text, MAX_SHORT, |text| self.is_id(text))),
             signature_sha256: self.request.and_then(signature).map(sha256_hex),
-            input_sha256: sha256_hex(self.body),
+            input_sha256: privacy.digest(key::Kind::Input, self.body),
             suspicious: self.request.map_or_else(Vec::new, signs),
         }
     }
-}
 
-impl AuthorizerPart {
-    fn of(call: &Call) -> Self {
+    fn authorizer(&self, call: &Call) -> AuthorizerPart {
         let (decision, answer) = match &call.outcome {
             Outcome::Answered(answer) => (Some(answer.decision()), Some(answer)),
             Outcome::Declared => (Some(Decision::Deny), None),
             Outcome::Fault(_) => (None, None),
         };
-        Self {
+        let id = |text: &str| self.privacy.text(text, MAX_SHORT, |text| self.is_id(text));
+        AuthorizerPart {
             name: call.authorizer.to_string(),
             decision,
             reason: call.outcome.reason(),
             status: call.status,
             attempt: call.attempt,
             latency_us: whole_micros(call.latency),
-            decision_id: answer.and_then(Answer::decision_id).map(str::to_owned),
-            revision: answer.and_then(Answer::revision).map(str::to_owned),
-            message: answer.and_then(Answer::message).map(str::to_owned),
+            decision_id: answer.and_then(Answer::decision_id).and_then(id),
+            revision: answer.and_then(Answer::revision).and_then(id),
+            message: answer.and_then(Answer::message).and_then(|text| self.privacy.text(text, MAX_MESSAGE, never)),
         }
+    }
+
+    /// An id that nobody chose, and that names nothing of the question.
+    fn is_id(&self, text: &str) -> bool {
+        self.request.is_some_and(|request| is_opaque_beside(request, text))
     }
 }
 
@@ -247,3 +256,6 @@ fn whole_micros(duration: Duration) -> u64 {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,9 +8,9 @@ use crate::audit::chain;
 use crate::audit::cursor::Cursor;
 use crate::audit::epoch::{self, Damage, EpochId, EpochReader, Extent, Read};
 use crate::audit::files::{Files, Handle};
-use crate::audit::inventory::{EpochInfo, SegmentInfo};
+use crate::audit::inventory::{EpochInfo, SegmentInfo, keep_mark};
 use crate::audit::lifecycle::{Previous, SeqRange};
-use crate::audit::segment;
+use crate::audit::segment::{self, Header};
 
 pub struct Found {
     /// Oldest first.
@@ -66,11 +66,16 @@ pub fn recover(files: &Arc<dyn Files>, lenient: bool) -> io::Result<Found> {
 }
 
 /// The process before may have ended before its last sync: what is about to be named as its end must survive power loss
-/// as well as the record that names it. The poisoned segment before the last may hold a part of that end.
+/// as well as the record that names it. The segments given up before the last may hold a part of that end.
 fn settle(files: &Arc<dyn Files>, id: &EpochId) {
     let directory = id.directory();
     let synced = epoch::list_segments(files.as_ref(), id).and_then(|names| {
-        for name in names.iter().rev().take(2) {
+        let first = |name: &String| epoch::parse_segment_name(name).map(|(first, _)| first);
+        let mut firsts: Vec<_> = names.iter().filter_map(first).collect();
+        firsts.sort_unstable();
+        firsts.dedup();
+        let last_two = firsts.iter().rev().take(2).next_back().copied();
+        for name in names.iter().filter(|n| first(n) >= last_two) {
             files.open(&format!("{directory}/{name}"))?.sync_data()?;
         }
         files.sync_dir(&directory)?;
@@ -81,18 +86,21 @@ fn settle(files: &Arc<dyn Files>, id: &EpochId) {
     }
 }
 
-/// Such a spool is left as it is: its records would pass for none, and be removed.
-fn later_version(file: &Handle) -> Option<u32> {
+fn head(file: &Handle) -> Option<Vec<u8>> {
     let mut head = vec![0; segment::HEADER];
     let read = file.read_at(&mut head, 0).ok()?;
-    segment::later_version(head.get(..read)?)
+    head.truncate(read);
+    Some(head)
 }
 
 fn list_segments(files: &Arc<dyn Files>, id: &EpochId) -> io::Result<Vec<SegmentInfo>> {
     let mut segments = Vec::new();
+    let marks = files.list(&id.directory())?;
     for name in epoch::list_segments(files.as_ref(), id)? {
         let opened = files.open(&format!("{}/{name}", id.directory()));
-        if let Some(version) = opened.as_ref().ok().and_then(later_version) {
+        let head = opened.as_ref().ok().and_then(head);
+        if let Some(version) = head.as_deref().and_then(segment::later_version) {
+            // Left as it is: its records would pass for none, and be removed.
             let id = id.as_str();
             let why =
                 format!("segment `{id}/{name}` has format {version}, of a later version of countersign; use that one");
@@ -103,32 +111,38 @@ fn list_segments(files: &Arc<dyn Files>, id: &EpochId) -> io::Result<Vec<Segment
             tracing::error!(epoch = id.as_str(), segment = name, %error, "cannot open segment");
             0
         });
-        if let Some((first_seq, number)) = epoch::parse_segment_name(&name) {
-            segments.push(SegmentInfo { name, number, first_seq, bytes, delivered_since: None });
+        // The name may be another's; then the header knows which records would go with the segment.
+        let header = head.and_then(|h| Header::decode(&h)).filter(|h| h.chain.ends_with(id.random()));
+        let meant = header.map(|h| (h.first_seq, h.number)).or_else(|| epoch::parse_segment_name(&name));
+        if let Some((first_seq, number)) = meant {
+            let whole_only_here = marks.contains(&keep_mark(number));
+            let (end, delivered_since) = (None, None);
+            segments.push(SegmentInfo { name, number, first_seq, end, bytes, delivered_since, whole_only_here });
         }
     }
+    segments.sort_by_key(|s| (s.first_seq, s.number));
     Ok(segments)
 }
 
-/// Two segments are read, since the last may be a second, unfinished attempt at what the one before holds; more only
-/// while they hold no record.
+/// The last segments are read and, since these may be unfinished attempts at what the one before them holds, that one;
+/// more only while they hold no record.
 fn read_tail(files: &Arc<dyn Files>, id: &EpochId, lenient: bool) -> io::Result<Tail> {
-    let mut count = 2;
+    let mut groups = 2;
     loop {
         let mut tail = Tail { previous: None, next: 0, damages: Vec::new(), unreadable: false };
-        let mut read = read_segments(files, id, (count, false), &mut tail);
+        let mut read = read_segments(files, id, (groups, false), &mut tail);
         if let Err(error) = read {
             tracing::error!(epoch = id.as_str(), %error, "cannot read the end of an epoch");
             if !lenient {
                 return Err(error);
             }
             tail = Tail { previous: None, next: 0, damages: Vec::new(), unreadable: true };
-            read = read_segments(files, id, (count, true), &mut tail);
+            read = read_segments(files, id, (groups, true), &mut tail);
         }
         if tail.previous.is_some() || !matches!(read, Ok(more) if more) {
             return Ok(tail);
         }
-        count *= 2;
+        groups *= 2;
     }
 }
 
@@ -136,18 +150,16 @@ fn read_tail(files: &Arc<dyn Files>, id: &EpochId, lenient: bool) -> io::Result<
 fn read_segments(
     files: &Arc<dyn Files>,
     id: &EpochId,
-    (count, salvage): (usize, bool),
+    (groups, salvage): (usize, bool),
     tail: &mut Tail,
 ) -> io::Result<bool> {
-    let all = epoch::list_segments(files.as_ref(), id)?.len();
-    let mut reader = EpochReader::tail(files.clone(), id.clone(), count)?;
-    reader.salvage = salvage;
+    let (mut reader, more) = EpochReader::tail(files.clone(), id.clone(), groups, salvage)?;
     let mut last = None;
     let read = loop {
         match reader.next(Extent::Closed) {
             Ok(Read::Record(entry)) => last = Some(entry),
             Ok(Read::Damage(damage)) => tail.damages.push(damage),
-            Ok(Read::End) => break Ok(all > count),
+            Ok(Read::End) => break Ok(more),
             Err(error) => break Err(error),
         }
     };

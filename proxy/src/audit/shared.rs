@@ -19,6 +19,7 @@ use crate::audit::lifecycle::{Event, Refusals};
 
 use crate::audit::waiting::{Late, Waiting};
 use crate::metrics::Metrics;
+use crate::policy::privacy::Privacy;
 use crate::policy::verdict::{Durability, Reason};
 
 /// Events kept while they cannot be written; beyond, the oldest are dropped and counted in the log.
@@ -45,6 +46,8 @@ pub struct Options {
     pub checkpoint_every: Duration,
     /// Signs checkpoints; without it a key is made in the spool.
     pub signing_key: Option<SigningKey>,
+    /// For the addresses of unauthorized attempts.
+    pub privacy: Privacy,
     /// There is a publisher. Without one the oldest segments give way when the spool is full.
     pub deliver: bool,
 }
@@ -61,6 +64,7 @@ impl Options {
             queue: 8192,
             checkpoint_every: Duration::from_secs(10),
             signing_key: None,
+            privacy: Privacy::PLAIN,
             deliver: true,
         }
     }

@@ -23,6 +23,17 @@ impl Tree {
         self.size
     }
 
+    /// Roots of the perfect subtrees, the largest first: what it takes to go on from here without the leaves.
+    pub fn frontier(&self) -> &[[u8; 32]] {
+        &self.frontier
+    }
+
+    /// The tree that has this frontier; `None` if no tree of that size has one so long. Compare its root with a signed one.
+    pub fn resumed(size: u64, frontier: Vec<[u8; 32]>) -> Option<Self> {
+        let subtrees = usize::try_from(size.count_ones()).ok()?;
+        (frontier.len() == subtrees).then_some(Self { frontier, size })
+    }
+
     /// Adds the record whose value has this SHA-256.
     pub fn push(&mut self, record_hash: &[u8; 32]) {
         let mut node = leaf(record_hash);
@@ -82,6 +93,8 @@ mod tests {
         let mut tree = Tree::new();
         for (n, hash) in leaves.iter().enumerate() {
             assert_eq!(tree.root(), by_definition(&leaves[..n]));
+            assert_eq!(Tree::resumed(tree.size(), tree.frontier().to_vec()).as_ref(), Some(&tree));
+            assert_eq!(Tree::resumed(tree.size() + 1, [tree.frontier(), &[[0; 32]; 9]].concat()), None);
             tree.push(hash);
             assert_eq!(tree.size(), n as u64 + 1);
             assert!(tree.frontier.len() <= 9, "the frontier does not grow with the tree");

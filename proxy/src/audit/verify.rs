@@ -11,11 +11,12 @@ mod thread;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::note::{self, Checkpoint, NoteError, Verifier};
+use crate::audit::tree::Tree;
 
 pub use finding::{Fault, Finding, Outcome};
 use seen::Previous;
 pub use seen::{Says, Seen};
-use thread::{Fit, Thread};
+use thread::{Compared, Fit, Thread};
 
 /// A chain states its head at least this often (records). Twice that without is a chain whose checkpoints were removed.
 const MOST_UNCOVERED: u64 = 200_000;
@@ -33,6 +34,8 @@ pub struct ChainReport {
     /// Records before this one are stated by a checkpoint that fits, signed by a trusted key if one was given.
     pub covered: u64,
     pub copies: u64,
+    /// Records that came after those behind them, and filled a gap.
+    pub late: u64,
     pub stubs: u64,
 }
 
@@ -56,8 +59,10 @@ pub struct Verification {
     trusted: Vec<Verifier>,
     signatures: bool,
     elsewhere: bool,
-    /// By chain and size: roots that were stated in the checkpoint topic.
-    stated: BTreeMap<String, BTreeMap<u64, Checkpoint>>,
+    /// Records may come behind later ones.
+    patient: bool,
+    /// By chain and size: roots that were stated in the checkpoint topic, and the hash of the record there.
+    stated: BTreeMap<String, BTreeMap<u64, (Checkpoint, [u8; 32])>>,
     chains: BTreeMap<String, Thread>,
     /// By successor.
     previous: BTreeMap<String, Previous>,
@@ -72,6 +77,12 @@ impl Verification {
     /// Without keys no signature is looked at.
     pub fn new(keys: Vec<Verifier>) -> Self {
         Self { signatures: !keys.is_empty(), trusted: keys, ..Self::default() }
+    }
+
+    /// Records were published again: those that come behind later ones fill the gap that they left. Otherwise a changed
+    /// order is a gap.
+    pub fn expect_published_again(&mut self) {
+        self.patient = true;
     }
 
     /// Checkpoints were kept elsewhere, be they none.
@@ -89,7 +100,7 @@ impl Verification {
         match &seen.says {
             Says::Checkpoint { note, .. } => match self.open(note) {
                 Ok(point) if point.origin == seen.chain && point.size == seen.seq => {
-                    self.stated.entry(seen.chain.clone()).or_default().insert(point.size, point);
+                    self.stated.entry(seen.chain.clone()).or_default().insert(point.size, (point, seen.hash));
                 }
                 Ok(_) => self.fault(Fault::Checkpoint, &seen, "in the checkpoint topic: states another chain or size"),
                 Err(error) => self.fault(Fault::Signature, &seen, &format!("in the checkpoint topic: {error}")),
@@ -106,7 +117,7 @@ impl Verification {
             Err(error) => return self.find(Finding::new(Fault::Unreadable, "", None).saying(error)),
         };
         self.bytes += seen.bytes;
-        let mut thread = self.chains.remove(&seen.chain).unwrap_or_else(|| Thread::new(&seen));
+        let mut thread = self.chains.remove(&seen.chain).unwrap_or_else(|| Thread::new(&seen, self.patient));
         let fit = thread.fit(&seen);
         match fit {
             Fit::Copy => {}
@@ -118,40 +129,49 @@ impl Verification {
                 let finding = Finding::new(Fault::Changed, &seen.chain, Some((seen.seq.saturating_sub(1), seen.seq)));
                 self.find(finding.saying("the later names another hash than the earlier has".to_owned()));
             }
-            Fit::First | Fit::Next | Fit::Gap(_) => {}
+            Fit::First | Fit::Next | Fit::Gap(_) | Fit::Late => {}
         }
         if !matches!(fit, Fit::Copy | Fit::Fork) {
-            if thread.closed {
+            if thread.closed && fit != Fit::Late {
                 self.fault(Fault::Changed, &seen, "a record after the chain's last one");
             }
             self.compare_stated(&mut thread, &seen);
             self.listen(&mut thread, &seen);
-            thread.take(&seen);
+            if fit == Fit::Late {
+                let compared = thread.fill(&seen);
+                compared.into_iter().for_each(|compared| self.compared(&thread, &seen.chain, compared));
+            } else {
+                thread.take(&seen);
+            }
         }
         self.chains.insert(seen.chain, thread);
     }
 
-    /// Whether the tree over all records before this one is what was stated elsewhere.
+    /// Whether this record, and the tree over all before it, is what was stated elsewhere.
     fn compare_stated(&mut self, thread: &mut Thread, seen: &Seen) {
-        if seen.seq == thread.next
-            && let Some(point) = self.stated.get(&seen.chain).and_then(|c| c.get(&seen.seq)).cloned()
-        {
-            self.compare(thread, seen, &point, "kept elsewhere");
+        let Some((point, hash)) = self.stated.get(&seen.chain).and_then(|c| c.get(&seen.seq)).cloned() else { return };
+        if hash != seen.hash {
+            let text = "the last of these is not the checkpoint that was kept elsewhere, byte for byte";
+            let range = Some((thread.doubted_from(), seen.seq));
+            self.find(Finding::new(Fault::Changed, &seen.chain, range).saying(text.to_owned()));
+        }
+        if let Some(compared) = thread.compare(&point, "kept elsewhere") {
+            self.compared(thread, &seen.chain, compared);
         }
     }
 
-    fn compare(&mut self, thread: &mut Thread, seen: &Seen, point: &Checkpoint, which: &str) {
-        let Some(tree) = &thread.tree else { return };
-        if seen.seq == thread.next && tree.root() == point.root {
-            thread.covered = thread.covered.max(point.size);
-            thread.covered_time.clone_from(&seen.time);
-        } else if seen.seq == thread.next {
-            let range = Some((thread.covered, point.size.saturating_sub(1)));
-            let text = format!("a checkpoint {which} states another tree over the records before {}", point.size);
-            self.find(Finding::new(Fault::Changed, &seen.chain, range).saying(text));
-            // What comes after has a tree of its own that nothing can be said about.
-            thread.tree = None;
-        }
+    fn compared(&mut self, thread: &Thread, chain: &str, compared: Compared) {
+        let (range, text) = match compared {
+            Compared::Fits => return,
+            Compared::Differs { size, which } => (
+                (thread.doubted_from(), size.saturating_sub(1)),
+                format!("a checkpoint {which} states another tree over the records before {size}"),
+            ),
+            Compared::Broken { seq } => {
+                ((seq.saturating_sub(1), seq), "the later names another hash than the earlier has".to_owned())
+            }
+        };
+        self.find(Finding::new(Fault::Changed, chain, Some(range)).saying(text));
     }
 
     fn listen(&mut self, thread: &mut Thread, seen: &Seen) {
@@ -169,22 +189,28 @@ impl Verification {
                 self.declared.entry(chain.clone()).or_default().push((*first, *last));
             }
             Says::Rotated { old, new, note } => self.rotate(seen, old, new, note),
-            Says::Checkpoint { note, head } => self.checkpoint(thread, seen, note, head),
+            Says::Checkpoint { note, head, tree } => self.checkpoint(thread, seen, (note, head, tree)),
         }
     }
 
-    fn checkpoint(&mut self, thread: &mut Thread, seen: &Seen, note: &str, head: &str) {
+    fn checkpoint(&mut self, thread: &mut Thread, seen: &Seen, (note, head, tree): (&str, &str, &[[u8; 32]])) {
         thread.checkpoints += 1;
         if *head != hex::encode(seen.prev) {
             self.fault(Fault::Checkpoint, seen, "its `head` is not the hash of the record before");
         }
         match self.open(note) {
             Ok(point) if point.origin == seen.chain && point.size == seen.seq => {
-                self.compare(thread, seen, &point, "in the chain");
+                if let Some(compared) = thread.compare(&point, "in the chain") {
+                    self.compared(thread, &seen.chain, compared);
+                }
+                match Tree::resumed(point.size, tree.to_vec()).filter(|tree| tree.root() == point.root) {
+                    Some(tree) => thread.resume(tree, seen),
+                    None => self.fault(Fault::Checkpoint, seen, "its `tree` is not the one whose root its note states"),
+                }
             }
             Ok(_) => self.fault(Fault::Checkpoint, seen, "states another chain or size"),
             Err(error) => {
-                let range = Some((thread.covered, seen.seq));
+                let range = Some((thread.doubted_from(), seen.seq));
                 self.find(Finding::new(Fault::Signature, &seen.chain, range).saying(error.to_string()));
             }
         }
@@ -230,10 +256,13 @@ impl Verification {
 
     /// Everything has been seen. `instances`: those that must be there; none given, none is missed.
     pub fn finish(mut self, instances: &[String]) -> Report {
-        for thread in self.chains.values_mut() {
+        let mut chains = std::mem::take(&mut self.chains);
+        for (id, thread) in &mut chains {
             thread.end_walk();
+            for compared in thread.settle() {
+                self.compared(thread, id, compared);
+            }
         }
-        let chains = std::mem::take(&mut self.chains);
         for (id, thread) in &chains {
             self.end_of(id, thread, &chains);
         }
@@ -267,35 +296,34 @@ impl Verification {
 
     fn end_of(&mut self, id: &str, thread: &Thread, chains: &BTreeMap<String, Thread>) {
         if thread.first > 0 && is_oldest(id, chains) {
-            let text = "the chain's beginning is not there, as after retention: no tree could be computed";
+            let text = "the chain's beginning is not there, as after retention";
             self.find(Finding::new(Fault::CutStart, id, Some((0, thread.first - 1))).saying(text.to_owned()));
         } else if thread.first > 0 {
             // Retention takes the oldest first.
             self.gap(id, 0, thread.first - 1, "missing at the beginning, while an older chain is there");
         }
-        for (first, last) in &thread.gaps {
-            self.gap(id, *first, *last, "missing");
+        for (first, last) in thread.gaps() {
+            self.gap(id, first, last, "missing");
         }
         for range in &thread.unmatched {
             let text = "copies too old to be compared with what came first; they may be forged";
             self.find(Finding::new(Fault::Fork, id, Some(*range)).saying(text.to_owned()));
         }
         self.succeeded(id, thread, chains);
-        let uncovered = thread.next - thread.covered.max(thread.first);
-        if self.signatures && thread.tree.is_some() && (uncovered > MOST_UNCOVERED || (thread.closed && uncovered > 2))
+        let from = thread.stateable_from();
+        let uncovered = thread.next.saturating_sub(from);
+        if self.signatures
+            && (uncovered > MOST_UNCOVERED || (thread.closed && uncovered > 2 && thread.whole_tree().is_some()))
         {
             let text = "no signed checkpoint states these, and the chain should have made one";
-            self.find(
-                Finding::new(Fault::Checkpoint, id, Some((thread.covered, thread.next - 1))).saying(text.to_owned()),
-            );
+            self.find(Finding::new(Fault::Checkpoint, id, Some((from, thread.next - 1))).saying(text.to_owned()));
         }
         let stated = self.stated.get(id).and_then(|c| c.last_key_value()).map(|(size, _)| *size);
         if let Some(size) = stated.filter(|size| *size > thread.next) {
             self.gap(id, thread.next, size - 1, "stated by a checkpoint that was kept elsewhere, and not there");
         } else if let Some(point) = stated.filter(|size| *size == thread.next)
-            && thread.tree.as_ref().map(crate::audit::tree::Tree::root)
-                != self.stated.get(id).and_then(|c| c.get(&point)).map(|p| p.root)
-            && thread.tree.is_some()
+            && let Some(tree) = thread.whole_tree()
+            && Some(tree.root()) != self.stated.get(id).and_then(|c| c.get(&point)).map(|(p, _)| p.root)
         {
             let text = "a checkpoint kept elsewhere states another tree over all records";
             self.find(Finding::new(Fault::Changed, id, Some((thread.covered, point - 1))).saying(text.to_owned()));
@@ -408,6 +436,7 @@ fn report(id: String, thread: &Thread) -> ChainReport {
         checkpoints: thread.checkpoints,
         covered: thread.covered,
         copies: thread.copies,
+        late: thread.late,
         stubs: thread.stubs,
     }
 }

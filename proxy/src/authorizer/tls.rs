@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use pingora::protocols::Stream;
 use pingora::tls::pkey::{PKey, Private};
 use pingora::tls::x509::X509;
@@ -12,6 +13,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::CertKey;
 
 use crate::authorizer::url::Host;
+use crate::metrics::names::CertificateUse;
 
 /// As configured; everything is optional with a host name in the URL.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +48,7 @@ pub struct Client {
     server_name: String,
     ca: Option<Arc<Box<[X509]>>>,
     certificate: Option<Arc<CertKey>>,
+    ends: Vec<(CertificateUse, i64)>,
 }
 
 impl Client {
@@ -55,13 +58,29 @@ impl Client {
             (Some(name), _) | (None, Host::Name(name)) => checked_name(name)?,
             (None, Host::Address(_)) => return Err(TlsError::NoName),
         };
-        let ca = options.ca.as_deref().map(|path| certificates(path).map(|all| Arc::new(all.into_boxed_slice())));
+        let mut ends = Vec::new();
+        let ca = options.ca.as_deref().map(certificates).transpose()?;
+        ends.extend(ca.iter().filter_map(|all| Some((CertificateUse::AuthorizerCa, first_end(all, unix_now())?))));
         let certificate = match (&options.certificate, &options.key) {
-            (Some(certificate), Some(key)) => Some(Arc::new(pair(certificate, key)?)),
+            (Some(certificate), Some(key)) => Some(pair(certificate, key)?),
             (None, None) => None,
             _ => return Err(TlsError::HalfPair),
         };
-        Ok(Self { server_name, ca: ca.transpose()?, certificate })
+        // One that has ended breaks our own chain, wherever it stands: none is left out.
+        let own = certificate.as_ref().and_then(|(chain, _)| first_end(chain, 0));
+        ends.extend(own.map(|end| (CertificateUse::AuthorizerClient, end)));
+        Ok(Self {
+            server_name,
+            ca: ca.map(|all| Arc::new(all.into_boxed_slice())),
+            certificate: certificate.map(|(chain, key)| Arc::new(CertKey::new(chain, key))),
+            ends,
+        })
+    }
+
+    /// When what was loaded ends, in seconds since 1970: of several certificates the first, without authorities that
+    /// had ended before and only stand beside one that has not.
+    pub fn ends(&self) -> &[(CertificateUse, i64)] {
+        &self.ends
     }
 
     pub fn peer(&self, address: SocketAddr) -> HttpPeer {
@@ -103,7 +122,24 @@ fn certificates(path: &Path) -> Result<Vec<X509>, TlsError> {
     Ok(found)
 }
 
-fn pair(certificate: &Path, key: &Path) -> Result<CertKey, TlsError> {
+/// The first end after `now`; if there is none, the last one.
+fn first_end(certificates: &[X509], now: i64) -> Option<i64> {
+    let ends: Vec<i64> = certificates.iter().filter_map(|one| unix(one.not_after())).collect();
+    let to_come = ends.iter().copied().filter(|end| *end > now).min();
+    to_come.or(ends.into_iter().max())
+}
+
+fn unix(time: &Asn1TimeRef) -> Option<i64> {
+    let since = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
+}
+
+fn unix_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn pair(certificate: &Path, key: &Path) -> Result<(Vec<X509>, PKey<Private>), TlsError> {
     let chain = certificates(certificate)?;
     let private: PKey<Private> = PKey::private_key_from_pem(&read(key)?)
         .map_err(|_| TlsError::Unusable { path: key.to_owned(), what: "private key" })?;
@@ -111,7 +147,7 @@ fn pair(certificate: &Path, key: &Path) -> Result<CertKey, TlsError> {
     if !belongs {
         return Err(TlsError::WrongKey(key.to_owned()));
     }
-    Ok(CertKey::new(chain, private))
+    Ok((chain, private))
 }
 
 #[cfg(test)]
@@ -134,6 +170,26 @@ mod tests {
         }
         let peer = load(None, &name).unwrap().peer("10.0.0.1:443".parse().unwrap());
         assert!(peer.options.verify_cert && peer.options.verify_hostname && !peer.sni.is_empty());
+    }
+
+    const DAY: i64 = 86_400;
+
+    fn ending(days: i64) -> X509 {
+        let mut builder = X509::builder().unwrap();
+        builder.set_not_after(&Asn1Time::from_unix(unix_now() + days * DAY).unwrap()).unwrap();
+        builder.build()
+    }
+
+    #[test]
+    fn the_first_end_counts() {
+        let of = |days: &[i64]| -> Vec<X509> { days.iter().copied().map(ending).collect() };
+        let days = |end: Option<i64>| ((end.unwrap() - unix_now()) as f64 / DAY as f64).round() as i64;
+        assert_eq!(days(first_end(&of(&[900, 3, 90]), unix_now())), 3);
+        assert_eq!(days(first_end(&of(&[-5, 90]), unix_now())), 90, "an old authority beside a good one");
+        assert_eq!(days(first_end(&of(&[-5, -9]), unix_now())), -5, "nothing good is left");
+        assert_eq!(days(first_end(&of(&[-5, 90]), 0)), -5, "our own chain is broken");
+        assert_eq!(first_end(&[], 0), None);
+        assert_eq!(unix(&Asn1Time::from_unix(1_800_000_123).unwrap()), Some(1_800_000_123));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::authorizer::resolve::Resolver;
 use crate::authorizer::tls::{self, TlsError};
 use crate::authorizer::url::Url;
 use crate::authorizer::{Attempt, Authorizer, Question};
+use crate::metrics::names::CertificateUse;
 use crate::policy::verdict::Reason;
 use crate::wire::{answer, authzen};
 
@@ -89,6 +90,11 @@ impl Webhook {
             connector: TransportConnector::new(Some(ConnectorOptions::new(options.pool.max(1)))),
             preferred: AtomicUsize::new(0),
         })
+    }
+
+    /// When the certificates that were read end.
+    pub fn certificates(&self) -> &[(CertificateUse, i64)] {
+        self.tls.as_ref().map_or(&[], tls::Client::ends)
     }
 
     fn peer(&self, address: SocketAddr) -> HttpPeer {

@@ -1,8 +1,10 @@
-//! `countersign check`: every mistake in a configuration, and what it means in numbers. It asks nobody and binds
-//! nothing. Called by `main`.
+//! `countersign check`: every mistake in a configuration, and what it means in numbers. It asks nobody unless told to
+//! (`--probe`), and binds nothing. Called by `main`. Each subject of the probe has a file in `check/`.
+
+mod kafka;
 
 use crate::commands::Exit;
-use crate::config::{self, Diagnostics, Loaded, summary};
+use crate::config::{self, Config, Diagnostics, Loaded, summary};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -14,13 +16,65 @@ pub struct Args {
     /// The configuration to look at
     #[arg(value_name = "FILE", env = "COUNTERSIGN_CONFIG", default_value = DEFAULT_PATH)]
     pub file: PathBuf,
+    /// Also ask what the configuration names: the Kafka topics and their settings
+    #[arg(long)]
+    pub probe: bool,
 }
 
+/// What the probe found out about one thing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Remark {
+    Fine(String),
+    /// Costs something; `line` is the command that mends it.
+    Found {
+        text: String,
+        line: Option<String>,
+    },
+    /// Nobody answered.
+    Unknown(String),
+}
+
+/// Who is asked, in this order.
+const SUBJECTS: [fn(&Config) -> Vec<Remark>; 1] = [kafka::look];
+
 /// Fine for a configuration that can be used, even with warnings; wrong usage for one with mistakes; failed where it
-/// cannot be read.
+/// cannot be read. With `--probe`: found where something costs something, else failed where nobody answered.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let outcome = config::load(&args.file);
-    Ok(report(&outcome, &mut io::stdout().lock(), &mut io::stderr().lock())?)
+    let exit = report(&outcome, &mut io::stdout().lock(), &mut io::stderr().lock())?;
+    match &outcome {
+        Ok(loaded) if args.probe => {
+            let remarks = SUBJECTS.iter().flat_map(|subject| subject(&loaded.config));
+            Ok(tell(remarks, &mut io::stdout().lock())?)
+        }
+        Ok(_) | Err(_) => Ok(exit),
+    }
+}
+
+/// Each as soon as it is known.
+fn tell(remarks: impl Iterator<Item = Remark>, out: &mut dyn Write) -> io::Result<Exit> {
+    let (mut found, mut unknown) = (false, false);
+    for remark in remarks {
+        match remark {
+            Remark::Fine(text) => writeln!(out, "{text}")?,
+            Remark::Found { text, line } => {
+                found = true;
+                writeln!(out, "{text}")?;
+                if let Some(line) = line {
+                    writeln!(out, "  {line}")?;
+                }
+            }
+            Remark::Unknown(text) => {
+                unknown = true;
+                writeln!(out, "{text}")?;
+            }
+        }
+    }
+    Ok(match (found, unknown) {
+        (true, _) => Exit::Found,
+        (false, true) => Exit::Failed,
+        (false, false) => Exit::Fine,
+    })
 }
 
 /// Mistakes and warnings go to `err`, what the configuration means to `out`.
@@ -71,6 +125,42 @@ mod tests {
             "a withdrawn right takes effect after at most 10s",
         ] {
             assert!(out.contains(expected), "{expected} is not in\n{out}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_about_people_is_said_in_words() {
+        let key = |name: &str| (name == "K").then(|| "k".repeat(32));
+        let said = |privacy: &str| {
+            let text = MINIMAL.replace("[kafka]", &format!("[audit.privacy]\n{privacy}\n[kafka]"));
+            check(&config::parse(&text, "c.toml", &key)).1
+        };
+        let out = said("account = \"hmac\"\nobject = \"prefix\"\nkeys = [{ id = \"2026-11\", env = \"K\" }]");
+        for expected in
+            ["people and groups are pseudonyms", "directories", "addresses are readable", "key `2026-11` is in force"]
+        {
+            assert!(out.contains(expected), "{expected} is not in\n{out}");
+        }
+        let out = said("account = \"drop\"\nobject = \"drop\"\nreported_ip = \"truncate\"");
+        for expected in ["people and groups are left out", "keys are left out", "their /24 or /48", "there is no key"] {
+            assert!(out.contains(expected), "{expected} is not in\n{out}");
+        }
+    }
+
+    #[test]
+    fn what_the_probe_found_decides_how_it_ends() {
+        let fine = || Remark::Fine("a".to_owned());
+        let unknown = || Remark::Unknown("b".to_owned());
+        let found = || Remark::Found { text: "c".to_owned(), line: Some("d".to_owned()) };
+        for (remarks, exit, text) in [
+            (vec![], Exit::Fine, ""),
+            (vec![fine()], Exit::Fine, "a\n"),
+            (vec![fine(), unknown()], Exit::Failed, "a\nb\n"),
+            (vec![unknown(), found()], Exit::Found, "b\nc\n  d\n"),
+        ] {
+            let mut out = Vec::new();
+            assert_eq!(tell(remarks.into_iter(), &mut out).unwrap(), exit);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
         }
     }
 

@@ -2,6 +2,7 @@
 //! them.
 
 pub mod filter;
+pub mod noted;
 pub mod places;
 pub mod stream;
 
@@ -11,6 +12,7 @@ use clap::Args;
 
 use crate::audit::publisher::Entry;
 use crate::kafka::Connection;
+use crate::kafka::properties::refused_for_reading;
 use filter::{Filter, What};
 
 /// Flattened into a command's own arguments.
@@ -122,10 +124,14 @@ impl ReaderArgs {
     }
 }
 
-fn property(text: &str) -> Result<(String, secrecy::SecretString), Failure> {
+/// `key=value`, or `key=@FILE`.
+pub fn property(text: &str) -> Result<(String, secrecy::SecretString), Failure> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(Failure::Usage(format!("`--property {text}` is not `key=value`")));
     };
+    if let Some(why) = refused_for_reading(key) {
+        return Err(Failure::Usage(format!("`--property {key}` cannot be set: {why}")));
+    }
     let value = match value.strip_prefix('@') {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| Failure::CouldNot(anyhow::anyhow!("`{path}` for property `{key}`: {error}")))?
@@ -191,6 +197,7 @@ mod tests {
             &["--spool", "/s", "--file", "f"],
             &["--brokers", "a:1", "--topic", "t", "--file", "f"],
             &["--brokers", "a:1", "--topic", "t", "--property", "nonsense"],
+            &["--brokers", "a:1", "--topic", "t", "--property", "plugin.library.paths=x.so"],
             &[],
         ] {
             assert_eq!(place(wrong).unwrap_err().code(), 64, "{wrong:?}");

@@ -1,6 +1,7 @@
 //! `tail`: records as they arrive, one a line. Reads only; not the stream's consumer of record.
 
 mod line;
+mod ocsf;
 
 use std::io::{self, IsTerminal as _, Write};
 use std::time::SystemTime;
@@ -10,9 +11,11 @@ use clap::Args;
 use serde_json::Value;
 
 use super::readers::filter::{Filter, time_us};
+use super::readers::noted;
 use super::readers::stream::{Found, Place, Stream};
 use super::readers::{Failure, Openers, ReaderArgs, Where};
 use crate::audit::envelope::micros;
+use crate::audit::lifecycle::ReadBy;
 use crate::kafka::reader::Start;
 pub use line::Style;
 
@@ -38,6 +41,23 @@ pub struct TailArgs {
     /// passed
     #[arg(long)]
     pub no_follow: bool,
+    /// How records are shown. `json`, which is `--json`: their bytes, one a line; `ocsf`: as events of OCSF, mostly API
+    /// Activity, one a line
+    #[arg(long, value_enum, default_value_t = Format::Text, conflicts_with = "json")]
+    pub format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+    Ocsf,
+}
+
+impl TailArgs {
+    fn format(&self) -> Format {
+        if self.reader.json { Format::Json } else { self.format }
+    }
 }
 
 /// To standard output. The caller prints a failure and exits with its code.
@@ -62,6 +82,7 @@ fn show(
     let filter = args.reader.filter()?;
     let place = args.reader.from.place(openers)?;
     let (start, follow) = span(args, &filter, &place);
+    noted::note(&place, ReadBy::Tail, filter.since_us(), filter.until_us());
     let mut stream = Stream::open(&place, start, follow, openers)?;
     let ordered = !matches!(place, Where::Kafka { .. });
     while let Some(found) = stream.read()? {
@@ -93,10 +114,10 @@ fn span(args: &TailArgs, filter: &Filter, place: &Where) -> (Start, bool) {
 }
 
 fn print(args: &TailArgs, out: &mut dyn Write, found: &Found, record: &Value, style: Style) -> io::Result<()> {
-    if args.reader.json {
-        out.write_all(&found.value)?;
-    } else {
-        out.write_all(line::text(record, style).as_bytes())?;
+    match args.format() {
+        Format::Text => out.write_all(line::text(record, style).as_bytes())?,
+        Format::Json => out.write_all(&found.value)?,
+        Format::Ocsf => out.write_all(ocsf::event(record).to_string().as_bytes())?,
     }
     out.write_all(b"\n")?;
     out.flush()

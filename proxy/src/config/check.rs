@@ -6,6 +6,7 @@ mod authorizers;
 mod door;
 mod kafka;
 mod otlp;
+mod privacy;
 mod routes;
 #[cfg(test)]
 mod tests;

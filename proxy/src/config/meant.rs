@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::audit::keys::SigningKey;
 pub use crate::authorizer::url::Url;
+pub use crate::policy::privacy::{Account, Modes, Object, ReportedIp};
 pub use crate::policy::verdict::Durability;
 
 /// The time of a deadline that is kept for the record: attempts must fit into the rest.
@@ -252,26 +253,22 @@ pub struct Audit {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Privacy {
-    pub account: Treatment,
-    pub object: Treatment,
-    pub reported_ip: Treatment,
+    #[serde(flatten)]
+    pub modes: Modes,
+    /// The last one is in force; what earlier ones made can still be looked up. At least one where a mode needs it.
     pub keys: Vec<PrivacyKey>,
 }
 
-/// What becomes of a name. Which of them a member knows is in the key table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Treatment {
-    Plain,
-    Prefix,
-    Truncate,
-    Hmac,
-    Drop,
+impl Privacy {
+    pub fn in_force(&self) -> Option<&PrivacyKey> {
+        self.keys.last()
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]
 pub struct PrivacyKey {
     pub id: String,
+    /// Long enough to be a key.
     #[serde(serialize_with = "fingerprint")]
     pub value: SecretString,
 }

@@ -5,31 +5,17 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::diagnose::Page;
-use super::keys::{self, Takes};
-use super::values::FromToml;
 
 /// When a key asks for something that is not there.
 #[derive(Debug)]
 enum Asks {
     /// Whenever it is written.
     Always,
-    /// With any other word than this.
-    Beyond(&'static str),
     /// With a list that is not empty.
     NotEmpty,
-    /// With a number above zero.
-    AboveZero,
 }
 
-const MISSING: &[(&str, Asks)] = &[
-    ("listen.tls", Asks::Always),
-    ("route.shadow", Asks::NotEmpty),
-    ("cache.recheck", Asks::AboveZero),
-    ("audit.privacy.account", Asks::Beyond("plain")),
-    ("audit.privacy.object", Asks::Beyond("plain")),
-    ("audit.privacy.reported_ip", Asks::Beyond("plain")),
-    ("audit.privacy.keys", Asks::Always),
-];
+const MISSING: &[(&str, Asks)] = &[("listen.tls", Asks::Always), ("route.shadow", Asks::NotEmpty)];
 
 /// What of a key, or of the table it is in, is refused, for the documentation.
 pub fn note(path: &str) -> Option<String> {
@@ -37,9 +23,7 @@ pub fn note(path: &str) -> Option<String> {
     let (_, asks) = MISSING.iter().find(|(missing, _)| within(missing))?;
     Some(match asks {
         Asks::Always => "Not available in this version.".to_owned(),
-        Asks::Beyond(only) => format!("Only `{only}` is available in this version."),
         Asks::NotEmpty => "Only `[]` is available in this version.".to_owned(),
-        Asks::AboveZero => "Only `0.0` is available in this version.".to_owned(),
     })
 }
 
@@ -54,25 +38,11 @@ pub fn refuse(page: &Page<'_>, path: &str, value: &Spanned<DeValue<'_>>) {
     let written = value.get_ref();
     let asked = match asks {
         Asks::Always => true,
-        Asks::Beyond(only) => written.as_str().is_some_and(|word| word != *only && is_word(path, word)),
         Asks::NotEmpty => written.as_array().is_some_and(|list| !list.is_empty()),
-        Asks::AboveZero => f64::from_toml(written, &Takes::Share).is_ok_and(|share| share > 0.0),
     };
-    if !asked {
-        return;
+    if asked {
+        page.error(&Some(value.span()), format!("`{path}` is not available in this version"));
     }
-    let what = match asks {
-        Asks::Beyond(_) => format!("`{path} = {}`", page.excerpt(&value.span())),
-        Asks::Always | Asks::NotEmpty | Asks::AboveZero => format!("`{path}`"),
-    };
-    page.error(&Some(value.span()), format!("{what} is not available in this version"));
-}
-
-/// A word that nobody knows is reported as such, not as a feature to wait for.
-fn is_word(path: &str, word: &str) -> bool {
-    let leaves = keys::leaves();
-    let key = leaves.iter().find(|leaf| leaf.path == path).map(|leaf| leaf.key.takes);
-    matches!(key, Some(Takes::Word(words)) if words.contains(&word))
 }
 
 #[cfg(test)]

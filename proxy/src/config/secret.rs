@@ -51,30 +51,33 @@ fn from_env(table: &Table<'_>, name: &str, used: Use) -> Option<SecretString> {
 }
 
 fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
-    let content = match read_file(Path::new(path)) {
-        Ok((content, mode)) => {
+    match file(path) {
+        Ok((text, mode)) => {
             if mode & 0o077 != 0 {
                 let others = mode & 0o777;
                 table.warn("file", format!("`{path}` can be read by others (mode {others:04o}); 0600 is enough"));
             }
-            content
+            usable(table, "file", &format!("`{path}`"), text, used)
         }
-        Err(error) => {
-            table.error("file", format!("cannot read `{path}`: {}", plain(&error)));
-            return None;
+        Err(why) => {
+            table.error("file", why);
+            None
         }
-    };
-    let Ok(mut text) = String::from_utf8(content) else {
-        table.error("file", format!("`{path}` is not text"));
-        return None;
-    };
+    }
+}
+
+/// The text of a file without one newline at its end, and the file's mode; or why there is none.
+pub fn file(path: &str) -> Result<(String, u32), String> {
+    let (content, mode) =
+        read_file(Path::new(path)).map_err(|error| format!("cannot read `{path}`: {}", plain(&error)))?;
+    let mut text = String::from_utf8(content).map_err(|_| format!("`{path}` is not text"))?;
     if text.ends_with('\n') {
         text.pop();
         if text.ends_with('\r') {
             text.pop();
         }
     }
-    usable(table, "file", &format!("`{path}`"), text, used)
+    Ok((text, mode))
 }
 
 /// The content and the mode. Symlinks are followed, for Kubernetes mounts secrets as such; anything but a regular file is

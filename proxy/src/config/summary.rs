@@ -6,7 +6,9 @@ use std::time::Duration;
 use humantime::format_duration;
 
 use super::check::longest;
-use super::meant::{Authorizer, Clients, Combine, Config, Durability, KEPT_FOR_RECORD, Route, Treatment};
+use super::meant::{
+    Account, Authorizer, Clients, Combine, Config, Durability, KEPT_FOR_RECORD, Object, Privacy, ReportedIp, Route,
+};
 
 /// Bytes that one record takes in the spool, nearly 1.4 KiB: the JSON of an object read by a named user through an
 /// ordinary S3 client, and its frame. Longer keys and user agents take more.
@@ -49,8 +51,13 @@ fn door(config: &Config) -> String {
 }
 
 fn operators(config: &Config) -> String {
-    let changes = if config.admin.token.is_some() { "with a token" } else { "without a token" };
-    format!("operators: http://{}, {changes}", config.admin.address)
+    let admin = &config.admin;
+    let changes = match &admin.token {
+        Some(_) => "purges with a token",
+        None if admin.address.ip().to_canonical().is_loopback() => "purges by whoever is on this machine",
+        None => "purges by nobody, for there is no `admin.token`",
+    };
+    format!("operators: http://{}, {changes}", admin.address)
 }
 
 /// `route `default`: everything → `opa`; attempts take at most 1s of the 1s 750ms that the deadline leaves`.
@@ -149,16 +156,37 @@ fn signed(config: &Config) -> String {
 }
 
 fn privacy(config: &Config) -> String {
-    let privacy = &config.audit.privacy;
-    let treated = [("account", privacy.account), ("object", privacy.object), ("reported_ip", privacy.reported_ip)];
-    let plain: Vec<&str> = treated.iter().filter(|(_, how)| *how == Treatment::Plain).map(|(name, _)| *name).collect();
-    if plain.is_empty() {
-        return "personal data: pseudonymized, shortened or dropped".to_owned();
+    let Privacy { modes, keys } = &config.audit.privacy;
+    if modes.is_plain() {
+        return "personal data: `account`, `object`, `reported_ip` plain: names of people, of objects and client addresses, as far as \
+                these hold them, are readable in the spool, in Kafka and for whoever reads either"
+            .to_owned();
     }
-    let list = quoted(plain.into_iter());
+    let people = match modes.account {
+        Account::Plain => "names of people and groups are readable (`account` plain)",
+        Account::Hmac => "names of people and groups are pseudonyms",
+        Account::Drop => "names of people and groups are left out",
+    };
+    let objects = match modes.object {
+        Object::Plain => "object keys are readable, with the names of people that they hold (`object` plain)",
+        Object::Prefix => {
+            "directories of object keys are readable, with the names of people that they hold, the rest is a pseudonym"
+        }
+        Object::Hmac => "object keys are pseudonyms",
+        Object::Drop => "object keys are left out",
+    };
+    let addresses = match modes.reported_ip {
+        ReportedIp::Plain => "client addresses are readable (`reported_ip` plain)",
+        ReportedIp::Truncate => "client addresses are shortened to their /24 or /48",
+        ReportedIp::Hmac => "client addresses are pseudonyms",
+        ReportedIp::Drop => "client addresses are left out",
+    };
+    let key = match keys.last() {
+        Some(key) => format!("key `{}` is in force, {} in all", key.id, keys.len()),
+        None => "there is no key, so that hashes of questions can prove nothing".to_owned(),
+    };
     format!(
-        "personal data: {list} plain: names of people, of objects and client addresses, as far as these hold them, are readable in \
-         the spool, in Kafka and for whoever reads either"
+        "personal data: {people}; {objects}; {addresses}; buckets, policies, KMS keys and identity providers keep their names; {key}"
     )
 }
 

@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use lru::LruCache;
 use parking_lot::Mutex;
-use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::decide::moment::Moment;
 use crate::policy::key::Key;
 use crate::wire::answer::Answer;
+
+pub mod witnesses;
 
 /// What is kept for a key.
 #[derive(Debug, Clone)]
@@ -27,14 +29,28 @@ pub struct Entry {
     pub record_id: Uuid,
     /// When the question left for the authorizer. Age and lifetime count from here: the authorizer may have looked
     /// at its policy at any moment since.
-    pub sent: Instant,
+    pub sent: Moment,
 }
 
-/// A usable entry and its age.
+/// An entry with the end of its life.
 #[derive(Debug, Clone)]
-pub struct Hit {
+pub struct Kept {
     pub entry: Entry,
-    pub age: Duration,
+    expires: Moment,
+}
+
+impl Kept {
+    /// For `lifetime` counted from `entry.sent`. `None` where that is nothing, or more than the clock can express. Of the
+    /// answer only the verdict is kept: what the authorizer called its decision is in the record that the entry names.
+    pub fn new(entry: Entry, lifetime: Duration) -> Option<Self> {
+        let expires = entry.sent.checked_add(lifetime).filter(|expires| *expires > entry.sent)?;
+        Some(Self { entry: Entry { answer: entry.answer.verdict(), ..entry }, expires })
+    }
+
+    /// How old it is at `now`; `None` once its life is over.
+    pub fn age(&self, now: Moment) -> Option<Duration> {
+        (self.expires > now).then(|| now.since(self.entry.sent))
+    }
 }
 
 /// Shards of least-recently-used maps. A lock is held for tens of nanoseconds and never across a wait.
@@ -45,12 +61,6 @@ pub struct Cache {
 }
 
 type Shard = LruCache<Key, Kept, BuildHasherDefault<KeyIsHash>>;
-
-#[derive(Debug)]
-struct Kept {
-    entry: Entry,
-    expires: Instant,
-}
 
 /// More locks than any machine has cores to contend for them.
 const MAX_SHARDS: usize = 64;
@@ -63,40 +73,56 @@ impl Cache {
         NonZeroUsize::new(capacity)?;
         let shards = (capacity / MIN_SHARD).clamp(1, MAX_SHARDS);
         let room = NonZeroUsize::new(capacity.div_ceil(shards))?;
-        let shard = || {
-            // Not `with_hasher`, which would take the memory of a full cache at once.
-            let mut shard = LruCache::unbounded_with_hasher(BuildHasherDefault::default());
-            shard.resize(room);
-            Mutex::new(shard)
-        };
-        Some(Self { shards: (0..shards).map(|_| shard()).collect(), entries: AtomicUsize::new(0) })
+        let shards = (0..shards).map(|_| Mutex::new(empty(room))).collect();
+        Some(Self { shards, entries: AtomicUsize::new(0) })
     }
 
     /// The answer for `key`, if it is still alive at `now`. An expired one is forgotten.
-    pub fn lookup(&self, key: &Key, now: Instant) -> Option<Hit> {
+    pub fn lookup(&self, key: &Key, now: Moment) -> Option<Kept> {
         let mut shard = self.shard(key)?.lock();
         let kept = shard.get(key)?;
-        if kept.expires > now {
-            let entry = kept.entry.clone();
-            return Some(Hit { age: now.saturating_duration_since(entry.sent), entry });
+        if kept.age(now).is_some() {
+            return Some(kept.clone());
         }
         shard.pop(key);
         self.entries.fetch_sub(1, Ordering::Relaxed);
         None
     }
 
-    /// Keeps `entry` for `lifetime` counted from `entry.sent`, instead of what was there, unless it is already over.
-    /// An answer to an older question never replaces the answer to a younger one.
-    pub fn store(&self, key: Key, entry: Entry, lifetime: Duration, now: Instant) {
-        let Some(expires) = entry.sent.checked_add(lifetime).filter(|expires| *expires > now) else { return };
-        let Some(shard) = self.shard(&key) else { return };
+    /// Keeps it instead of what was there, unless it is already over at `now`. An answer to an older question never
+    /// replaces the answer to a younger one.
+    pub fn store(&self, key: Key, kept: Kept, now: Moment) {
+        let Some(shard) = self.shard(&key).filter(|_| kept.age(now).is_some()) else { return };
         let mut shard = shard.lock();
-        if shard.peek(&key).is_some_and(|kept| kept.entry.sent > entry.sent) {
+        if shard.peek(&key).is_some_and(|before| before.entry.sent > kept.entry.sent) {
             return;
         }
         // `push` gives back what it replaced or evicted: then the number stays the same.
-        if shard.push(key, Kept { entry, expires }).is_none() {
+        if shard.push(key, kept).is_none() {
             self.entries.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets the answer that came from the record, if it is still there.
+    pub fn forget(&self, key: &Key, record_id: Uuid) {
+        let Some(shard) = self.shard(key) else { return };
+        let mut shard = shard.lock();
+        if shard.peek(key).is_some_and(|kept| kept.entry.record_id == record_id) {
+            shard.pop(key);
+            self.entries.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives the memory back. What is stored meanwhile may be lost, too.
+    pub fn clear(&self) {
+        for shard in &self.shards {
+            // Freed without the lock, which nobody may wait for so long.
+            let mut shard = shard.lock();
+            let room = shard.cap();
+            let full = std::mem::replace(&mut *shard, empty(room));
+            self.entries.fetch_sub(full.len(), Ordering::Relaxed);
+            drop(shard);
+            drop(full);
         }
     }
 
@@ -114,6 +140,13 @@ impl Cache {
         let [.., a, b] = *key;
         self.shards.get(usize::from(u16::from_le_bytes([a, b])) % self.shards.len().max(1))
     }
+}
+
+fn empty(room: NonZeroUsize) -> Shard {
+    // Not `with_hasher`, which would take the memory of a full cache at once.
+    let mut shard = LruCache::unbounded_with_hasher(BuildHasherDefault::default());
+    shard.resize(room);
+    shard
 }
 
 /// Keys are hashes already.

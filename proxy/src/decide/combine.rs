@@ -2,7 +2,7 @@
 //! `policy::combine` chooses. Nobody is cut short: with `all` and `any` every authorizer is waited for, even where the
 //! verdict is known. So `decided_by`, the lifetime and the record, in which every attempt has its outcome, do not
 //! depend on who was faster, no connection is torn down half-way, and an authorizer that hangs costs its `timeout` until
-//! its breaker opens. Called by `decide`.
+//! its breaker opens. Called by `decide`, and by its rechecks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use crate::decide::attempt::{Asking, Guarded, Verdict};
 use crate::policy::combine::{Chosen, RestsOn};
-use crate::policy::decided::{Call, Outcome};
-use crate::policy::route::Combine;
-use crate::policy::verdict::Reason;
+use crate::policy::decided::{CacheUse, Call, Decided, Outcome};
+use crate::policy::route::{Combine, Route};
+use crate::policy::verdict::{Origin, Reason};
 
 /// What the authorizers said together.
 #[derive(Debug)]
@@ -27,9 +27,26 @@ pub struct Asked {
 }
 
 impl Asked {
-    fn nobody(reason: Reason) -> Self {
+    /// A fault before anybody was asked.
+    pub fn nobody(reason: Reason) -> Self {
         let verdict = Verdict { outcome: Outcome::Fault(reason), sent: Instant::now(), keep_at_most: None };
         Self { verdict, decided_by: None, fallback: false, calls: Vec::new() }
+    }
+
+    pub fn decided(self, route: &Route, cache: CacheUse) -> Decided {
+        let origin = match &self.verdict.outcome {
+            Outcome::Answered(_) | Outcome::Declared => Origin::Authorizer,
+            Outcome::Fault(_) => Origin::Fault,
+        };
+        Decided {
+            outcome: self.verdict.outcome,
+            origin,
+            route: Some(route.name.clone()),
+            decided_by: self.decided_by,
+            fallback: self.fallback,
+            calls: self.calls,
+            cache,
+        }
     }
 }
 

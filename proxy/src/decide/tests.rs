@@ -10,9 +10,12 @@ use super::*;
 use crate::authorizer::{Attempt, Question};
 use crate::decide::attempt::{CacheControl, DenyOnly, RetryOn};
 use crate::decide::breaker;
+use crate::decide::cache::Kept;
+use crate::decide::moment::asleep;
 use crate::metrics::Names;
 use crate::policy::request::Claims;
 use crate::policy::route::{Combine, Lifetimes, Matcher};
+use crate::policy::verdict::Decision;
 use crate::trace::Tracer;
 use crate::wire::answer;
 
@@ -26,9 +29,11 @@ enum Act {
     SayFor(&'static str, Duration),
     Fail(Reason),
     After(Duration, &'static str),
+    AfterFor(Duration, &'static str, Duration),
+    Panic,
 }
 
-use Act::{After, Fail, Say, SayFor};
+use Act::{After, AfterFor, Fail, Panic, Say, SayFor};
 
 const YES: &str = r#"{"result":true}"#;
 const NO: &str = r#"{"result":false}"#;
@@ -65,6 +70,8 @@ impl Authorizer for Scripted {
             Say(body) => (Duration::ZERO, body, None),
             SayFor(body, keep) => (Duration::ZERO, body, Some(keep)),
             After(takes, body) => (takes, body, None),
+            AfterFor(takes, body, keep) => (takes, body, Some(keep)),
+            Panic => panic!("as scripted"),
         };
         if takes > limit {
             tokio::time::sleep(limit).await;
@@ -125,12 +132,21 @@ fn options(authorizers: &[(&Arc<Scripted>, Limits)]) -> Options {
             actions: Globs::new(&["s3:*"]),
             ignore: IgnoreList::new::<&str>(true, &[]),
             generation: 1,
+            recheck: 0.0,
         },
     }
 }
 
-fn decider(authorizers: &[(&Arc<Scripted>, Limits)]) -> Decider {
-    Decider::new(options(authorizers), Metrics::new(&Names::default())).unwrap()
+/// The same with other lifetimes.
+fn living(authorizers: &[(&Arc<Scripted>, Limits)], cache: Lifetimes) -> Arc<Decider> {
+    let mut options = options(authorizers);
+    let route = options.routes.iter().next().unwrap().clone();
+    options.routes = Routes::new(vec![Route { cache, ..route }]);
+    Arc::new(Decider::new(options, Metrics::new(&Names::default())).unwrap())
+}
+
+fn decider(authorizers: &[(&Arc<Scripted>, Limits)]) -> Arc<Decider> {
+    Arc::new(Decider::new(options(authorizers), Metrics::new(&Names::default())).unwrap())
 }
 
 async fn ask(decider: &Decider, request: &Request) -> (Decided, Option<Fresh>) {
@@ -139,11 +155,39 @@ async fn ask(decider: &Decider, request: &Request) -> (Decided, Option<Fresh>) {
     decider.decide(request, "local", Uuid::now_v7(), Instant::now() + 2 * SECOND, &trace, &tracer).await
 }
 
+impl Decider {
+    /// Whether no question is under way.
+    fn memory_is_quiet(&self) -> bool {
+        self.memory.questions_under_way() == 0
+    }
+}
+
+/// What is worth keeping, if that is what is left to do.
+fn kept(fresh: &Fresh) -> &Kept {
+    match &fresh.0 {
+        Work::Keep(worth) => &worth.kept,
+        Work::Recheck(due) => panic!("{due:?} is to be proved"),
+    }
+}
+
+/// Whether an answer is worth keeping for exactly so long, counted from its question.
+fn lives(fresh: Option<&Fresh>, lifetime: Duration) -> bool {
+    let Some(kept) = fresh.map(kept) else { return lifetime.is_zero() };
+    let age = |age: Duration| kept.age(kept.entry.sent.checked_add(age).unwrap());
+    !lifetime.is_zero() && age(lifetime - Duration::from_nanos(1)).is_some() && age(lifetime).is_none()
+}
+
 /// Like the pipeline after the record is durable.
-async fn ask_and_remember(decider: &Decider, request: &Request) -> Decided {
+async fn ask_and_remember(decider: &Arc<Decider>, request: &Request) -> Decided {
     let (decided, fresh) = ask(decider, request).await;
     fresh.into_iter().for_each(|fresh| decider.remember(fresh));
     decided
+}
+
+/// Asks at the same time, as another task would.
+fn asking(decider: &Arc<Decider>, request: Request) -> tokio::task::JoinHandle<Decided> {
+    let decider = decider.clone();
+    tokio::spawn(async move { ask_and_remember(&decider, &request).await })
 }
 
 fn reasons(decided: &Decided) -> Vec<(&str, u32, Reason)> {
@@ -154,3 +198,6 @@ mod broken;
 mod cached;
 mod combined;
 mod first;
+mod flights;
+mod known_bugs;
+mod rechecks;

@@ -2,10 +2,12 @@
 //! hold up a decision: what this topic refuses is reported and left; the chain has it, and the next checkpoint covers
 //! more. Owned by `sink`.
 
+use std::error::Error;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
@@ -13,6 +15,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
 use super::client::{Connection, Log, error_name};
 use super::sink::CONTENT_TYPE;
+use super::token;
 use crate::audit::publisher::{Entry, Event, Fault};
 
 /// In a record's first bytes; the envelope's order is fixed.
@@ -37,11 +40,10 @@ pub struct Checkpoints {
 impl Checkpoints {
     pub fn new(connection: &Connection, topic: &str) -> Result<Self, KafkaError> {
         let producer = connection
-            .config(&[
+            .producer_config(&[
                 ("enable.idempotence", "true"),
                 ("acks", "all"),
                 ("message.timeout.ms", PATIENCE),
-                ("linger.ms", "5"),
                 // By the chain's id, so that a chain's checkpoints are in order.
                 ("partitioner", "murmur2_random"),
                 ("queue.buffering.max.messages", MOST),
@@ -94,6 +96,12 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::current(config)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         self.log.line(level, facility, text);
     }
@@ -130,7 +138,7 @@ mod tests {
     fn checkpoints_are_told_from_others() {
         // As long an instance's name as the configuration takes.
         let source = Source::new(&"i".repeat(64));
-        let data = CheckpointData { note: "n".into(), head: "h".into() };
+        let data = CheckpointData { note: "n".into(), head: "h".into(), tree: vec![] };
         let checkpoint = journal::checkpoint(&source, SystemTime::UNIX_EPOCH, &data).unwrap();
         assert!(is_checkpoint(&checkpoint.head));
         let closed = journal::lifecycle(&source, SystemTime::UNIX_EPOCH, &Lifecycle::ChainClosed {}).unwrap();

@@ -41,7 +41,22 @@ impl Connection {
         }
         config
     }
+
+    /// The same for a producer.
+    pub(super) fn producer_config(&self, ours: &[(&str, &str)]) -> ClientConfig {
+        let mut config = self.config(ours);
+        for (names, value) in DEFAULTS {
+            if names.iter().all(|name| config.get(name).is_none()) {
+                config.set(names.first().copied().unwrap_or_default(), value);
+            }
+        }
+        config
+    }
 }
+
+/// What a producer does unless the user says otherwise, under any of these names.
+const DEFAULTS: [(&[&str], &str); 2] =
+    [(&["linger.ms", "queue.buffering.max.ms"], "5"), (&["compression.codec", "compression.type"], "zstd")];
 
 /// The error's name as metrics and logs show it: the crate's name in snake case.
 pub(super) fn code_name(code: RDKafkaErrorCode) -> Cow<'static, str> {
@@ -140,6 +155,16 @@ mod tests {
         assert_eq!(config.get("allow.auto.create.topics"), Some("false"));
         assert_eq!(config.get("bootstrap.servers"), Some("a:1,b:2"));
         assert_eq!(config.get("sasl.password"), Some("hunter2"));
+    }
+
+    #[test]
+    fn what_weakens_nothing_is_the_users_to_choose() {
+        let mut connection = connection();
+        assert_eq!(connection.producer_config(&[]).get("compression.codec"), Some("zstd"));
+        connection.properties.push(("compression.type".into(), "lz4".to_owned().into()));
+        let config = connection.producer_config(&[]);
+        assert_eq!((config.get("compression.codec"), config.get("compression.type")), (None, Some("lz4")));
+        assert_eq!(config.get("linger.ms"), Some("5"));
     }
 
     #[test]

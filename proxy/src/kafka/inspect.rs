@@ -1,14 +1,17 @@
-//! Looks at topics without changing anything: is it there, how is it laid out, and which command would create one that
-//! fits. For the warning at start and for `check`.
+//! Looks at topics without changing anything: is it there, how is it laid out, what are its settings. For the log at start
+//! and for `check --probe`; what settings mean is in `settings`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
+use secrecy::ExposeSecret as _;
 
 use super::client::Connection;
 use super::reader::Quiet;
+use super::settings::{Layout, Settings};
 
 /// A topic as brokers describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,11 +20,7 @@ pub enum Topic {
     Missing {
         brokers: usize,
     },
-    Present {
-        partitions: usize,
-        replicas: usize,
-        brokers: usize,
-    },
+    Present(Layout),
 }
 
 /// Why nothing is known about a topic.
@@ -35,16 +34,28 @@ pub enum InspectError {
     Refused { topic: String, error: String },
 }
 
-/// Waits for the brokers at most `timeout`.
+/// Between looks at what the client has to say while brokers are waited for.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Waits for the brokers at most `timeout`, and as long again for the settings.
 pub fn topic(connection: &Connection, topic: &str, timeout: Duration) -> Result<Topic, InspectError> {
     let consumer: BaseConsumer<Quiet> = connection
         .config(&[])
         .create_with_context(Quiet::default())
         .map_err(|error: KafkaError| InspectError::Client(error.to_string()))?;
-    let metadata = consumer.fetch_metadata(Some(topic), timeout).map_err(|error| InspectError::Unreachable {
-        brokers: connection.brokers.join(","),
-        error: error.to_string(),
-    })?;
+    let deadline = Instant::now() + timeout;
+    let metadata = loop {
+        // Tokens and errors come only while it is polled.
+        drop(consumer.poll(Duration::ZERO));
+        match consumer.fetch_metadata(Some(topic), STEP.min(timeout)) {
+            Ok(metadata) => break metadata,
+            Err(_) if Instant::now() < deadline => {}
+            Err(error) => {
+                let error = consumer.context().last_error().unwrap_or_else(|| error.to_string());
+                return Err(InspectError::Unreachable { brokers: connection.brokers.join(","), error });
+            }
+        }
+    };
     let brokers = metadata.brokers().len();
     let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else {
         return Ok(Topic::Missing { brokers });
@@ -57,20 +68,36 @@ pub fn topic(connection: &Connection, topic: &str, timeout: Duration) -> Result<
         Some(code) => return Err(InspectError::Refused { topic: topic.to_owned(), error: code.to_string() }),
     }
     let replicas = found.partitions().iter().map(|p| p.replicas().len()).min().unwrap_or(0);
-    Ok(Topic::Present { partitions: found.partitions().len(), replicas, brokers })
+    let settings = settings(connection, topic, timeout);
+    Ok(Topic::Present(Layout { partitions: found.partitions().len(), replicas, brokers, settings }))
 }
 
-/// The command that creates a topic fit for records: as many replicas as the brokers allow up to three, and an
-/// acknowledgement that means more than one of them.
-pub fn create_line(connection: &Connection, topic: &str, brokers: usize) -> String {
-    let replicas = brokers.clamp(1, 3);
-    let in_sync = replicas.saturating_sub(1).max(1);
-    format!(
-        "kafka-topics.sh --bootstrap-server {} --create --topic {topic} --partitions 6 --replication-factor {replicas} \
-         --config min.insync.replicas={in_sync} --config cleanup.policy=delete --config retention.ms=-1 \
-         --config unclean.leader.election.enable=false",
-        connection.brokers.join(",")
-    )
+/// Errors, in words: what is not known and why.
+fn settings(connection: &Connection, topic: &str, timeout: Duration) -> Result<Settings, String> {
+    // The crate's admin client never polls the queue on which librdkafka asks for a token.
+    if is_oauthbearer(connection) {
+        return Err(
+            "with OAUTHBEARER settings cannot be asked for; `kafka-configs.sh --describe` shows them".to_owned()
+        );
+    }
+    let admin: AdminClient<Quiet> =
+        connection.config(&[]).create_with_context(Quiet::default()).map_err(|error| error.to_string())?;
+    let waiting = tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
+    let options = AdminOptions::new().request_timeout(Some(timeout));
+    let described = waiting.block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
+    let resources = described.map_err(|error| error.to_string())?;
+    let entries = resources.into_iter().flatten().flat_map(|resource| resource.entries);
+    let settings: Settings = entries.filter_map(|entry| Some((entry.name, entry.value?))).collect();
+    if settings.is_empty() {
+        return Err("no permission to see them; allow the principal `DescribeConfigs` on the topic".to_owned());
+    }
+    Ok(settings)
+}
+
+fn is_oauthbearer(connection: &Connection) -> bool {
+    let names = ["sasl.mechanism", "sasl.mechanisms"];
+    let mechanism = connection.properties.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    mechanism.into_iter().any(|(_, value)| value.expose_secret().eq_ignore_ascii_case("OAUTHBEARER"))
 }
 
 #[cfg(test)]
@@ -82,23 +109,24 @@ mod tests {
         Connection { brokers: vec![brokers.to_owned()], properties: Vec::new(), client_id: "test".into() }
     }
 
+    /// The mock broker knows no settings and does not answer who asks for them.
     #[test]
     fn tells_missing_from_present_and_creates_nothing() {
         let broker = MockBroker::start(&[("there", 4)]).unwrap();
         let connection = connection(&broker.bootstrap());
         let limit = Duration::from_secs(20);
-        let present = Topic::Present { partitions: 4, replicas: 1, brokers: 1 };
-        assert_eq!(topic(&connection, "there", limit).unwrap(), present);
+        let Topic::Present(layout) = topic(&connection, "there", limit).unwrap() else { panic!("it is there") };
+        assert_eq!((layout.partitions, layout.replicas, layout.brokers), (4, 1, 1));
+        assert!(layout.settings.is_err());
         for _ in 0..2 {
             assert_eq!(topic(&connection, "elsewhere", limit).unwrap(), Topic::Missing { brokers: 1 });
         }
     }
 
     #[test]
-    fn the_command_fits_the_cluster() {
-        let line = create_line(&connection("k:9092"), "t", 5);
-        assert!(line.contains("--replication-factor 3 --config min.insync.replicas=2"), "{line}");
-        let line = create_line(&connection("k:9092"), "t", 1);
-        assert!(line.contains("--replication-factor 1 --config min.insync.replicas=1"), "{line}");
+    fn nobody_there_is_said_in_time() {
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = topic(&connection(&nobody.to_string()), "t", Duration::from_millis(300)).unwrap_err();
+        assert!(matches!(error, InspectError::Unreachable { .. }), "{error}");
     }
 }

@@ -2,9 +2,12 @@
 //! nothing, so that reading leaves no trace on the cluster. Records come as they are; nothing is parsed here.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
+use rdkafka::client::OAuthToken;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
@@ -13,6 +16,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::{Connection, Log};
+use super::token;
 
 /// For brokers to answer when the topic is opened.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
@@ -98,6 +102,8 @@ impl Reader {
             .map_err(|error: KafkaError| ReadError::Client(error.to_string()))?;
         let mut reader =
             Self { consumer, topic: topic.to_owned(), follow, ends: BTreeMap::new(), heard: Instant::now() };
+        // A token is asked for in here, and without one the brokers are waited for in vain.
+        drop(reader.consumer.poll(Duration::ZERO));
         let partitions = reader.partitions(connection)?;
         reader.assign(&partitions, start)?;
         Ok(reader)
@@ -234,9 +240,23 @@ fn owned(message: &BorrowedMessage<'_>) -> Record {
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     log: Log,
+    /// Says more than the time-out of a call that it made fail.
+    last: Mutex<Option<String>>,
+}
+
+impl Quiet {
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.last.lock().clone()
+    }
 }
 
 impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::current(config)
+    }
+
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         self.log.line(level, facility, text);
     }
@@ -245,6 +265,10 @@ impl ClientContext for Quiet {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", "{error}: {reason}");
+        // That all brokers are down is said right after why.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *self.last.lock() = Some(reason.to_owned());
+        }
     }
 }
 

@@ -4,20 +4,21 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use rdkafka::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::checkpoints::{Checkpoints, is_checkpoint};
-use super::client::{Connection, Log, code_name, error_name};
+use super::client::{Connection, code_name};
 use super::partition::Pins;
+use super::reports::{Reports, fault};
+use super::settings::larger_line;
+use super::sizes::{Lesson, Sizes};
 use crate::audit::publisher::{Entry, Event, Fault, SendError, Sink, Ticket};
+use crate::audit::stub;
 
 /// Of the value: CloudEvents 1.0 in structured mode.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
@@ -25,9 +26,10 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 /// A look-up of the topic holds the publisher's thread at most this long.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Batches, before compression. Brokers take 1 MiB unless told otherwise; one that takes less gets smaller ones.
-const BATCH_BYTES: u32 = 1_000_000;
-const LEAST_BATCH_BYTES: u32 = 16 << 10;
+/// For what became of a batch to be told after the fatal error that it led to.
+const EXPLANATION: Duration = Duration::from_millis(20);
+/// Between two lines of the log about records that the topic does not take.
+const REMIND: Duration = Duration::from_secs(600);
 
 /// Partitions looked up since the last rebuild, at most; then looked up again.
 const MAX_CHAINS: usize = 1024;
@@ -69,12 +71,14 @@ pub struct ClientError(String);
 pub struct KafkaSink {
     options: Options,
     /// `None` between a rebuild and the next record.
-    producer: Option<BaseProducer<Context>>,
+    producer: Option<BaseProducer<Reports>>,
     checkpoints: Option<Checkpoints>,
     pins: Pins,
     /// Since the last rebuild.
     partitions: BTreeMap<Arc<str>, i32>,
-    batch_bytes: u32,
+    sizes: Sizes,
+    /// When stubs, or their refusal, were last spoken of.
+    said: [Option<Instant>; 2],
 }
 
 impl std::fmt::Debug for KafkaSink {
@@ -90,15 +94,15 @@ impl KafkaSink {
         let wrong = |error: KafkaError| ClientError(error.to_string());
         let topic = options.checkpoint_topic.as_ref();
         let checkpoints = topic.map(|topic| Checkpoints::new(&options.connection, topic)).transpose().map_err(wrong)?;
-        let mut sink =
-            Self { options, producer: None, checkpoints, pins, partitions: BTreeMap::new(), batch_bytes: BATCH_BYTES };
+        let (sizes, partitions) = (Sizes::new(Instant::now()), BTreeMap::new());
+        let mut sink = Self { options, producer: None, checkpoints, pins, partitions, sizes, said: [None; 2] };
         sink.producer = Some(sink.build().map_err(wrong)?);
         Ok(sink)
     }
 
-    fn build(&self) -> Result<BaseProducer<Context>, KafkaError> {
+    fn build(&self) -> Result<BaseProducer<Reports>, KafkaError> {
         let options = &self.options;
-        let config = options.connection.config(&[
+        let config = options.connection.producer_config(&[
             ("enable.idempotence", "true"),
             ("acks", "all"),
             // Otherwise a batch that the broker refuses is skipped, and what follows is stored: a gap until we come
@@ -106,21 +110,54 @@ impl KafkaSink {
             ("enable.gapless.guarantee", "true"),
             // Never give up by the clock; the default loses records after five minutes.
             ("message.timeout.ms", "0"),
-            ("linger.ms", "5"),
-            ("batch.num.messages", "10000"),
-            ("batch.size", &self.batch_bytes.to_string()),
-            ("compression.codec", "zstd"),
+            ("batch.num.messages", &self.sizes.batch_records().to_string()),
+            ("batch.size", &self.sizes.batch_bytes().to_string()),
             ("queue.buffering.max.messages", &options.queue_records.to_string()),
             ("queue.buffering.max.kbytes", &options.queue_kib.to_string()),
         ]);
-        config.create_with_context(Context::default())
+        let producer: BaseProducer<Reports> = config.create_with_context(Reports::default())?;
+        // What the brokers are to be shown is asked for in here, and without it a look-up of the topic waits in vain.
+        producer.poll(Duration::ZERO);
+        Ok(producer)
     }
 
-    fn producer(&mut self) -> Result<&BaseProducer<Context>, Fault> {
+    fn producer(&mut self) -> Result<&BaseProducer<Reports>, Fault> {
         if self.producer.is_none() {
             self.producer = Some(self.build().map_err(|error| fault(&error))?);
         }
         self.producer.as_ref().ok_or_else(|| Fault { code: "client".into(), text: "no producer".into() })
+    }
+
+    /// Larger batches need a new producer, which must not overtake the old one. False while that has something under way.
+    fn grown(&mut self, now: Instant) -> bool {
+        let idle = self.producer.as_ref().is_none_or(|producer| producer.context().is_idle());
+        if idle {
+            self.sizes.grow(now);
+            self.producer = None;
+            self.partitions.clear();
+        }
+        idle
+    }
+
+    fn speak(&mut self, lesson: Lesson) {
+        let at = usize::from(lesson == Lesson::Hopeless);
+        if let Lesson::Smaller(batch_bytes) = lesson {
+            return tracing::warn!(batch_bytes, "topic refused a batch for its size, batches shrink");
+        }
+        let Some(said) = self.said.get_mut(at) else { return };
+        if said.replace(Instant::now()).is_some_and(|before| before.elapsed() < REMIND) {
+            return;
+        }
+        let line = larger_line(&self.options.connection, &self.options.topic);
+        if lesson == Lesson::Hopeless {
+            tracing::error!(
+                "the topic does not even take the stub of a record, and nothing behind it is published: {line}"
+            );
+        } else {
+            tracing::warn!(
+                "the topic does not take a record for its size; a stub with its hash is published, the spool keeps the whole: {line}"
+            );
+        }
     }
 
     fn partition(&mut self, chain: &Arc<str>) -> Result<i32, Fault> {
@@ -155,18 +192,25 @@ impl Sink for KafkaSink {
     }
 
     fn send(&mut self, entry: &Entry, ticket: Ticket) -> Result<(), SendError> {
+        let now = Instant::now();
+        if self.sizes.may_grow(now) && !self.grown(now) {
+            return Err(SendError::Full);
+        }
         let partition = self.partition(&entry.chain).map_err(SendError::NotReady)?;
+        let large = self.sizes.is_too_large(&entry.chain, entry.seq, entry.value.len(), now);
+        let stub = large.then(|| stub::of(&entry.value)).flatten();
         let Some(producer) = &self.producer else { return Err(SendError::Full) };
         let headers =
             OwnedHeaders::new_with_capacity(1).insert(Header { key: "content-type", value: Some(CONTENT_TYPE) });
         let record = BaseRecord::with_opaque_to(&self.options.topic, ticket)
             .partition(partition)
             .key(&*entry.chain)
-            .payload(&entry.value[..])
+            .payload(stub.as_deref().unwrap_or(&entry.value))
             .timestamp(entry.time_us.div_euclid(1000))
             .headers(headers);
         match producer.send(record) {
             Ok(()) => {
+                producer.context().sent(ticket, stub.is_some());
                 if let Some(checkpoints) = self.checkpoints.as_ref().filter(|_| is_checkpoint(&entry.value)) {
                     checkpoints.send(entry);
                 }
@@ -187,73 +231,23 @@ impl Sink for KafkaSink {
             return;
         };
         producer.poll(timeout);
-        events.append(&mut producer.context().inbox.lock().events);
+        producer.context().take(events);
     }
 
     fn rebuild(&mut self) {
         if let Some(producer) = self.producer.take() {
-            if producer.context().inbox.lock().too_large {
-                // A broker measures whole batches against the limit of one record.
-                self.batch_bytes = (self.batch_bytes / 4).max(LEAST_BATCH_BYTES);
-                tracing::warn!(batch_bytes = self.batch_bytes, "topic refused a batch for its size, batches shrink");
+            let reports = producer.context();
+            if reports.is_unexplained() {
+                producer.poll(EXPLANATION);
+            }
+            let refused = reports.refused();
+            if !refused.is_empty() {
+                let lesson = self.sizes.learn(&refused, Instant::now());
+                self.speak(lesson);
             }
             // Purges what it holds: the spool has it.
             drop(producer);
         }
         self.partitions.clear();
-    }
-}
-
-fn fault(error: &KafkaError) -> Fault {
-    Fault { code: error_name(error), text: error.to_string() }
-}
-
-/// Collects, on the publisher's thread, what librdkafka reports during `poll`.
-#[derive(Debug, Default)]
-struct Context {
-    inbox: Mutex<Inbox>,
-    log: Log,
-}
-
-#[derive(Debug, Default)]
-struct Inbox {
-    events: Vec<Event>,
-    too_large: bool,
-    /// The crate reports every error of a producer twice in a row.
-    reported: Option<(KafkaError, String)>,
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        self.log.line(level, facility, text);
-    }
-
-    fn stats_raw(&self, _: &[u8]) {}
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let mut inbox = self.inbox.lock();
-        let report = (error, reason.to_owned());
-        if inbox.reported.take().is_some_and(|before| before == report) {
-            return;
-        }
-        let told = Fault { code: error_name(&report.0), text: reason.to_owned() };
-        let fatal = report.0.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal);
-        inbox.events.push(if fatal { Event::Fatal(told) } else { Event::Trouble(told) });
-        inbox.reported = Some(report);
-    }
-}
-
-impl ProducerContext for Context {
-    type DeliveryOpaque = Ticket;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Ticket) {
-        let mut inbox = self.inbox.lock();
-        match result {
-            Ok(_) => inbox.events.push(Event::Acked(ticket)),
-            Err((error, _)) => {
-                inbox.too_large |= error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
-                inbox.events.push(Event::Failed(ticket, fault(error)));
-            }
-        }
     }
 }

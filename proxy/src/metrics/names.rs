@@ -66,6 +66,8 @@ pub const METRICS: &[Metric] = &[
     counter("countersign_fallbacks_total", "Verdicts of an authorizer that was asked after another one's fault; cached ones not again", &["route"]),
     counter("countersign_cache_requests_total", "What the decision cache did for a decision", &["result"]),
     gauge("countersign_cache_entries", "Remembered decisions", &[]),
+    gauge("countersign_cache_waiting", "Decisions that wait for the answer to an equal question", &[]),
+    counter("countersign_cache_rechecks_total", "Answers from the cache that were asked again, by what that showed", &["outcome"]),
     gauge("countersign_cache_enabled", "1 while the route's cache is in use", &["route"]),
     gauge("countersign_audit_available", "1 while records can be made durable; 0 means that everything is denied", &[]),
     histogram("countersign_audit_append_duration_seconds", "From handing a record over to its durability", &[]),
@@ -80,9 +82,11 @@ pub const METRICS: &[Metric] = &[
     gauge("countersign_spool_undelivered_bytes", "Size of the records that Kafka has not acknowledged", &[]),
     gauge("countersign_spool_oldest_undelivered_age_seconds", "Age of the oldest record that Kafka has not acknowledged", &[]),
     counter("countersign_kafka_records_delivered_total", "Records that Kafka acknowledged", &[]),
+    counter("countersign_kafka_stubs_total", "Records that Kafka has as stubs only, because the topic does not take their size", &[]),
     counter("countersign_kafka_errors_total", "Errors that librdkafka reported", &["code"]),
     histogram("countersign_kafka_delivery_duration_seconds", "From handing a record to librdkafka to its acknowledgement", &[]),
     counter("countersign_otlp_spans_dropped_total", "Spans that never reached the collector", &[]),
+    gauge("countersign_tls_certificate_expiry_timestamp_seconds", "When a configured certificate ends, in seconds since the epoch", &["use", "name"]),
     counter("countersign_log_lines_dropped_total", "Lines of the operational log that were dropped rather than waited for", &[]),
     gauge("countersign_config_last_reload_successful", "1 if the configuration file as it was last read is in force", &[]),
     info("countersign_config_info", "The configuration generation in force", &["generation"]),
@@ -115,7 +119,7 @@ pub const DELIVERY: [f64; 13] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 
 
 /// What a producer meets: librdkafka's errors by the words of `RDKafkaErrorCode`, `client` for one without a code, and
 /// `spool` and `internal` for ours. Whatever else comes counts as `other`.
-pub const KAFKA_CODES: [&str; 33] = [
+pub const KAFKA_CODES: [&str; 35] = [
     "all_brokers_down",
     "authentication",
     "broker_transport_failure",
@@ -124,8 +128,10 @@ pub const KAFKA_CODES: [&str; 33] = [
     "fatal",
     "inconsistent",
     "internal",
+    "invalid_different_record",
     "invalid_producer_epoch",
     "invalid_record",
+    "invalid_timestamp",
     "kafka_storage_error",
     "leader_not_available",
     "message_size_too_large",
@@ -151,6 +157,24 @@ pub const KAFKA_CODES: [&str; 33] = [
     "unknown_topic_or_partition",
 ];
 
+/// What a certificate is for: the label `use`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateUse {
+    /// Vouches for an authorizer.
+    AuthorizerCa,
+    /// Says to an authorizer who we are.
+    AuthorizerClient,
+}
+
+impl CertificateUse {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuthorizerCa => "authorizer_ca",
+            Self::AuthorizerClient => "authorizer_client",
+        }
+    }
+}
+
 /// A librdkafka error outside [`KAFKA_CODES`], or an attempt's outcome that no authorizer can have.
 pub const OTHER: &str = "other";
 /// The action class of a question that could not be read.
@@ -159,3 +183,31 @@ pub const NO_CLASS: &str = "none";
 pub const NO_ROUTE: &str = "none";
 /// A client or authorizer that the configuration does not name.
 pub const UNKNOWN_NAME: &str = "unknown";
+
+/// What asking again showed about an answer from the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recheck {
+    Same,
+    /// The policy has changed since.
+    Stale,
+    /// The key takes for equal what is not.
+    Different,
+    /// An authorizer failed.
+    Unanswered,
+    /// Too many at a time, or the question of the answer is no longer held.
+    Skipped,
+}
+
+impl Recheck {
+    pub const ALL: [Self; 5] = [Self::Same, Self::Stale, Self::Different, Self::Unanswered, Self::Skipped];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Same => "same",
+            Self::Stale => "stale",
+            Self::Different => "different",
+            Self::Unanswered => "unanswered",
+            Self::Skipped => "skipped",
+        }
+    }
+}

@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::names::{LATENCY, NO_CLASS, NO_ROUTE, OTHER, UNKNOWN_NAME, metric};
+use super::names::{CertificateUse, LATENCY, NO_CLASS, NO_ROUTE, OTHER, UNKNOWN_NAME, metric};
 use super::{DecisionPoint, FrontOutcome, Names};
 use crate::policy::purpose::ActionClass;
 use crate::policy::verdict::{Decision, Origin, Reason, Side};
@@ -164,6 +164,12 @@ impl Series {
         self.authorizers.extend(&names.authorizers, |name| self.families.authorizer(name));
         self.clients.extend(&names.clients, |name| self.families.client(name));
     }
+
+    /// No series where no certificate is configured: there is no time that would not be a lie.
+    pub(super) fn certificate(&self, what: CertificateUse, name: &str, ends: i64) {
+        let labels = labels("countersign_tls_certificate_expiry_timestamp_seconds", &[what.as_str(), name]);
+        self.families.certificates.get_or_create_owned(&labels).set(ends);
+    }
 }
 
 #[derive(Debug)]
@@ -178,6 +184,7 @@ struct Families {
     authorizer_breaker_open: Family<Labels, Gauge>,
     front_requests: Family<Labels, Counter>,
     probes: Family<Labels, Counter>,
+    certificates: Family<Labels, Gauge>,
 }
 
 impl Families {
@@ -193,6 +200,7 @@ impl Families {
             authorizer_breaker_open: Family::default(),
             front_requests: Family::default(),
             probes: Family::default(),
+            certificates: Family::default(),
         };
         let mut add = |name, family: &Family<Labels, Counter>| register(registry, name, family.clone());
         add("countersign_decisions_total", &families.decisions);
@@ -203,6 +211,7 @@ impl Families {
         add("countersign_fallbacks_total", &families.fallbacks);
         register(registry, "countersign_cache_enabled", families.cache_enabled.clone());
         register(registry, "countersign_authorizer_duration_seconds", families.authorizer_duration.clone());
+        register(registry, "countersign_tls_certificate_expiry_timestamp_seconds", families.certificates.clone());
         register(registry, "countersign_authorizer_in_flight", families.authorizer_in_flight.clone());
         register(registry, "countersign_authorizer_breaker_open", families.authorizer_breaker_open.clone());
         families

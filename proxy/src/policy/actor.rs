@@ -1,10 +1,12 @@
 //! Who asked, as the record tells it: from `account`, `owner`, `groups` and the verified `claims` only, never from
-//! conditions, which a client can forge. Not an authentication: MinIO did that, or says that it had not yet. Called by
-//! the record.
+//! conditions, which a client can forge. Not an authentication: MinIO did that, or says that it had not yet. Names pass
+//! through `privacy`. Called by the record.
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::limited::{limited, limited_in_list, sha256_hex};
+use crate::policy::limited::limited;
+use crate::policy::privacy::Privacy;
+use crate::policy::privacy::key::Kind;
 use crate::policy::request::{Claims, Request};
 
 /// Limits of the record: bytes of a name, number of groups.
@@ -29,7 +31,7 @@ pub struct Actor {
     /// Root, or a key of root that no session policy restricts.
     pub owner: Option<bool>,
     pub assurance: Option<Assurance>,
-    /// Lower-case hex SHA-256 of `claims.sessionPolicy` as sent (base64).
+    /// Lower-case hex SHA-256 of `claims.sessionPolicy` as sent (base64); keyed where `privacy_key_id` is not null.
     pub session_policy_sha256: Option<String>,
 }
 
@@ -84,21 +86,20 @@ impl Actor {
         session_policy_sha256: None,
     };
 
-    pub fn of(request: &Request) -> Self {
+    pub fn of(request: &Request, privacy: &Privacy) -> Self {
         let claims = &request.claims;
         let (principal, principal_from) = principal(request);
-        let name = |text: &str| limited(text, MAX_NAME);
         Self {
-            account: Some(name(&request.account)),
+            account: privacy.account(&request.account),
             kind: Some(ActorKind::of(request)),
-            principal: Some(name(principal)),
+            principal: privacy.account(principal),
             principal_from: Some(principal_from),
-            issuer: claims.string("iss").map(name),
-            parent: claims.string("parent").map(name),
-            groups: groups(request),
+            issuer: claims.string("iss").map(|text| limited(text, MAX_NAME)),
+            parent: claims.string("parent").and_then(|text| privacy.account(text)),
+            groups: groups(request, privacy),
             owner: Some(request.owner),
             assurance: Some(Assurance::of(request)),
-            session_policy_sha256: claims.string("sessionPolicy").map(sha256_hex),
+            session_policy_sha256: claims.string("sessionPolicy").map(|text| privacy.digest(Kind::SessionPolicy, text)),
         }
     }
 }
@@ -142,12 +143,12 @@ fn is_empty(claims: &Claims) -> bool {
     claims.text == "null" || claims.text.iter().all(|byte| byte.is_ascii_whitespace() || matches!(byte, b'{' | b'}'))
 }
 
-fn groups(request: &Request) -> Vec<String> {
+fn groups(request: &Request, privacy: &Privacy) -> Vec<String> {
     let given = match &request.groups {
         Some(groups) => groups.clone(),
         None => claimed_groups(&request.claims),
     };
-    given.iter().take(MAX_GROUPS).map(|group| limited_in_list(group, MAX_NAME)).collect()
+    given.iter().take(MAX_GROUPS).filter_map(|group| privacy.group(group)).collect()
 }
 
 /// An identity provider's groups are in `claims.groups`, and only there. The text was read strictly before: what does

@@ -58,7 +58,7 @@ pub struct Call {
 #[derive(Debug, Clone, Copy)]
 pub struct CacheUse {
     pub state: CacheState,
-    /// Since the answer's question was sent; only for a hit.
+    /// Since the answer's question was sent; only where the answer was given before, or to another.
     pub age: Option<Duration>,
     /// The record of the decision that the answer was first given for.
     pub record_id: Option<Uuid>,

@@ -1,5 +1,5 @@
 //! What was asked about, as the record tells it. Not the names of conditions or headers: only members of this list
-//! leave. Called by the record, which applies privacy to the fields before it calls [`subject`].
+//! leave. Names pass through `privacy` before anything is made of them. Called by the record.
 
 use std::borrow::Cow;
 
@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use crate::policy::actor::MAX_NAME;
 use crate::policy::limited::limited;
+use crate::policy::privacy::Privacy;
+use crate::policy::privacy::forms::{is_flag, is_opaque_beside};
 use crate::policy::request::Request;
 
 /// Bytes of an object's key or a prefix in a record; S3 allows no longer key.
@@ -48,27 +50,50 @@ pub enum ResourceKind {
 
 /// The query parameters of admin calls that name a user, group, policy, access key or bucket. None carries a secret:
 /// those travel in encrypted bodies.
-const TARGETS: [&str; 9] =
-    ["accessKey", "user", "userDN", "userOrGroup", "isGroup", "group", "policyName", "name", "bucket"];
+const TARGETS: [(&str, Names); 9] = [
+    ("accessKey", Names::Person),
+    ("user", Names::Person),
+    ("userDN", Names::Person),
+    ("userOrGroup", Names::Person),
+    ("isGroup", Names::Nothing),
+    ("group", Names::Person),
+    ("policyName", Names::Thing),
+    ("name", Names::Thing),
+    ("bucket", Names::Thing),
+];
+
+/// What the value of such a parameter is the name of.
+#[derive(Debug, Clone, Copy)]
+enum Names {
+    /// Or a group of them.
+    Person,
+    Thing,
+    /// It is a flag.
+    Nothing,
+}
 
 impl Resource {
     /// The resource of a question that could not be read.
     pub const UNREAD: Self =
         Self { kind: None, bucket: None, object: None, version: None, prefix: None, kms_key: None, target: None };
 
-    pub fn of(request: &Request) -> Self {
+    pub fn of(request: &Request, privacy: &Privacy) -> Self {
         let kind = ResourceKind::of(request);
         let is_kms = kind == ResourceKind::KmsKey;
-        let present = |text: &str, max| (!text.is_empty()).then(|| limited(text, max));
-        let condition = |name, max| request.first_condition(name).and_then(|text| present(text, max));
+        let bucket = present(&request.bucket);
+        let condition = |name| request.first_condition(name).and_then(present);
+        let name = |text| limited(text, MAX_NAME);
+        let prefix = condition("prefix").filter(|_| lists(&request.action));
+        // As MinIO makes them.
+        let is_version = |text: &str| text == "null" || is_opaque_beside(request, text);
         Self {
             kind: Some(kind),
-            bucket: present(&request.bucket, MAX_NAME).filter(|_| !is_kms),
-            object: present(&request.object, MAX_KEY),
-            version: condition("versionid", MAX_NAME),
-            prefix: condition("prefix", MAX_KEY).filter(|_| lists(&request.action)),
-            kms_key: present(&request.bucket, MAX_NAME).or_else(|| condition("key-id", MAX_NAME)).filter(|_| is_kms),
-            target: target(request),
+            bucket: bucket.filter(|_| !is_kms).map(name),
+            object: present(&request.object).and_then(|key| privacy.object(key)),
+            version: condition("versionid").and_then(|text| privacy.text(text, MAX_NAME, is_version)),
+            prefix: prefix.and_then(|text| privacy.object(text)),
+            kms_key: bucket.or_else(|| condition("key-id")).filter(|_| is_kms).map(name),
+            target: target(request, privacy),
         }
     }
 }
@@ -108,13 +133,22 @@ fn lists(action: &str) -> bool {
     action.strip_prefix("s3:").is_some_and(|name| name.starts_with("List"))
 }
 
-fn target(request: &Request) -> Option<String> {
+fn present(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn target(request: &Request, privacy: &Privacy) -> Option<String> {
     if !request.action.starts_with("admin:") {
         return None;
     }
-    let pairs = TARGETS.iter().filter_map(|name| {
-        let value = request.first_condition(name).filter(|value| !value.is_empty())?;
-        (!is_claim(request, name)).then(|| format!("{name}={}", encode(&limited(value, MAX_NAME))))
+    let pairs = TARGETS.iter().filter(|(name, _)| !is_claim(request, name)).filter_map(|(name, of)| {
+        let value = request.first_condition(name).and_then(present)?;
+        let shown = match of {
+            Names::Person => privacy.account(value),
+            Names::Thing => Some(limited(value, MAX_NAME)),
+            Names::Nothing => privacy.text(value, MAX_NAME, is_flag),
+        };
+        shown.map(|shown| format!("{name}={}", encode(&shown)))
     });
     let joined = pairs.collect::<Vec<_>>().join("&");
     (!joined.is_empty()).then_some(joined)

@@ -57,7 +57,7 @@ fn shows(request: &Request, sign: Sign) -> bool {
     match sign {
         Sign::DoubledCondition => SET_BY_SERVER.iter().any(|name| request.condition(name).len() > 1),
         Sign::TagKeyTraversal => request.conditions.iter().any(|(name, values)| climbs(name, values)),
-        Sign::SourceIpInvalid => request.condition("SourceIp").iter().any(|address| !is_address(address)),
+        Sign::SourceIpInvalid => request.condition("SourceIp").iter().any(|text| address(text).is_none()),
     }
 }
 
@@ -75,10 +75,10 @@ fn has_dot_dot(key: &str) -> bool {
 }
 
 /// MinIO writes an IPv6 address in brackets; a link-local one has a zone.
-fn is_address(text: &str) -> bool {
+pub fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text);
     let address = bare.split_once('%').map_or(bare, |(address, _)| address);
-    address.parse::<IpAddr>().is_ok()
+    address.parse().ok()
 }
 
 #[cfg(test)]

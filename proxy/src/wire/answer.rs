@@ -2,7 +2,6 @@
 //! we take for an allow MinIO would have taken for one as well. Not the connection to the authorizer, whose faults
 //! have reasons of their own. Called by `authorizer`.
 
-use crate::policy::limited::limited;
 use crate::policy::verdict::{Decision, Reason};
 use crate::wire::strict::{self, Limits, Node, StrictError};
 
@@ -11,9 +10,6 @@ pub const MAX_ANSWER: usize = 64 * 1024;
 
 /// `decision_id` and `revision` are at most this long (characters, all ASCII).
 const MAX_ID: usize = 128;
-
-/// A message is cut to this (bytes).
-const MAX_MESSAGE: usize = 256;
 
 const LIMITS: Limits = Limits { depth: 32, members: 4096, elements: MAX_ANSWER, finite: false };
 
@@ -35,6 +31,11 @@ impl Answer {
         self.decision
     }
 
+    /// The same without what the authorizer said beside it.
+    pub fn verdict(&self) -> Self {
+        Self { decision: self.decision, decision_id: None, revision: None, message: None }
+    }
+
     /// OPA's `decision_id`, if it is printable ASCII and at most 128 characters.
     pub fn decision_id(&self) -> Option<&str> {
         self.decision_id.as_deref()
@@ -46,8 +47,8 @@ impl Answer {
         self.revision.as_deref()
     }
 
-    /// Why, in the authorizer's words: `context.reason` of an AuthZEN answer. At most 256 bytes, without control and
-    /// formatting characters. Never from dialect `minio`, whose authorizers are sent secrets that they could repeat.
+    /// Why, in the authorizer's words: `context.reason` of an AuthZEN answer. Whole, without control and
+    /// formatting characters; the record cuts it or hides it. Never from dialect `minio`, whose authorizers are sent secrets that they could repeat.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
@@ -186,7 +187,7 @@ fn revision(root: &Node<'_>) -> Option<Box<str>> {
 fn message(root: &Node<'_>) -> Option<Box<str>> {
     let text = root.get("context")?.value.get("reason")?.value.as_str()?;
     let fits = !text.trim().is_empty() && !text.chars().any(is_invisible);
-    fits.then(|| limited(text, MAX_MESSAGE).into())
+    fits.then(|| text.into())
 }
 
 /// What a terminal would act upon, or what would make a reader see another text than there is.

@@ -2,7 +2,7 @@
 //! and no connection on which something was odd is ever used for another question.
 
 mod decided;
-mod encrypted;
+pub mod encrypted;
 mod evil;
 mod pool;
 

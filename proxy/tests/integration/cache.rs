@@ -1,8 +1,13 @@
 //! The cache as a user sees it: which answers are remembered, for how long, and which record each hit names.
 
-use loadtest::stub::{Answer, Script, Stub};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::support::{Countersign, eventually, question};
+use loadtest::stub::{Answer, Script, Stub};
+use serde_json::Value;
+
+use crate::support::records::events;
+use crate::support::{Countersign, eventually, http, question};
 
 #[tokio::test]
 async fn a_hit_names_the_record_it_came_from() {
@@ -97,4 +102,90 @@ async fn admin_actions_are_always_asked() {
         assert_eq!(proxy.record_of(&answer)["data"]["cache"]["state"], "off");
     }
     assert_eq!(stub.asked(), 2);
+}
+
+/// F85. Nobody waits for another's answer without a record of its own.
+#[tokio::test]
+async fn a_thousand_equal_questions_are_one_call_and_a_thousand_records() {
+    let stub = Stub::start(Answer::allow().after(Duration::from_millis(700))).await.unwrap();
+    let proxy = Countersign::asking(&stub.url())
+        .listen("drain = \"0s\"\ndeadline = \"30s\"")
+        .authorizer("timeout = \"20s\"")
+        .cache("allow_ttl = \"1h\"")
+        .start()
+        .await;
+    let asked = question("alice", "s3:GetObject", "reports", "a.txt");
+    let answers = futures_util::future::join_all((0..1_000).map(|_| proxy.ask(&asked))).await;
+    assert_eq!(stub.asked(), 1);
+    assert!(answers.iter().all(http::Answer::allowed));
+    let records = proxy.decisions();
+    let ids: BTreeSet<&str> = records.iter().map(|record| record["id"].as_str().unwrap()).collect();
+    assert_eq!((records.len(), ids.len()), (1_000, 1_000));
+    assert_eq!(ids, answers.iter().map(http::Answer::decision).collect(), "each answer names its own");
+    let led = records.iter().find(|record| record["data"]["origin"] == "authorizer").unwrap();
+    let shared: Vec<&Value> = records.iter().filter(|record| record["data"]["origin"] == "coalesced").collect();
+    assert!(!shared.is_empty(), "some came while it was being asked");
+    for record in records.iter().filter(|record| record["id"] != led["id"]) {
+        let data = &record["data"];
+        let state = if data["origin"] == "coalesced" { "coalesced" } else { "hit" };
+        assert_eq!((&data["cache"]["state"], &data["cache"]["record_id"]), (&state.into(), &led["id"]));
+        assert!(data["cache"]["age_ms"].as_u64().is_some_and(|age| age >= 600), "{data:#}");
+        assert!(
+            data["chain"]["seq"].as_u64() > led["data"]["chain"]["seq"].as_u64(),
+            "what a record names stands before it"
+        );
+        assert_eq!(data["authorizers"], serde_json::json!([]));
+    }
+    let coalesced = r#"countersign_decisions_total{decision="allow",origin="coalesced",route="default",action_class="read",advisory="false"}"#;
+    assert_eq!(proxy.metric(coalesced).await, shared.len() as f64);
+    assert_eq!(proxy.metric(r#"countersign_cache_requests_total{result="coalesced"}"#).await, shared.len() as f64);
+    assert_eq!(proxy.metric("countersign_cache_waiting ").await, 0.0);
+}
+
+/// The client that asked first has gone before its answer came.
+#[tokio::test]
+async fn authorino_668_a_client_that_hangs_up_fails_nobody() {
+    let stub = Stub::start(Answer::allow().after(Duration::from_millis(300))).await.unwrap();
+    let proxy = Countersign::asking(&stub.url()).cache("allow_ttl = \"1h\"").start().await;
+    let asked = question("alice", "s3:GetObject", "reports", "a.txt");
+    let mut leader = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+    let bytes = http::request("POST", "/", &[], asked.to_string().as_bytes());
+    tokio::io::AsyncWriteExt::write_all(&mut leader, &bytes).await.unwrap();
+    assert!(stub.wait_for(1).await);
+    let followers = futures_util::future::join_all((0..20).map(|_| proxy.ask(&asked)));
+    drop(leader);
+    assert!(followers.await.iter().all(http::Answer::allowed));
+    assert_eq!(stub.asked(), 1);
+    assert_eq!(proxy.decisions().len(), 21, "its decision is recorded all the same");
+}
+
+/// A wrong key, made by hand: the authorizer looks at a condition that the configuration leaves out.
+#[tokio::test]
+async fn a_key_that_leaves_out_too_much_is_found_and_switched_off() {
+    let stub = Stub::start(Script::by(|received| {
+        let secret = received.body.windows(10).any(|ten| ten == b"top-secret");
+        if secret { Answer::deny() } else { Answer::allow() }
+    }))
+    .await
+    .unwrap();
+    let cache = "allow_ttl = \"1h\"\nrecheck = 1.0\nignore = [\"X-Class\"]";
+    let proxy = Countersign::asking(&stub.url()).cache(cache).start().await;
+    let classed = |class: &str| {
+        let mut asked = question("alice", "s3:GetObject", "reports", "a.txt");
+        asked["input"]["conditions"]["X-Class"] = serde_json::json!([class]);
+        asked
+    };
+    let first = proxy.ask(&classed("public")).await;
+    assert_eq!(proxy.metric(r#"countersign_cache_enabled{route="default"}"#).await, 1.0);
+    let wrong = proxy.ask(&classed("top-secret")).await;
+    assert!(first.allowed() && wrong.allowed(), "what the operator has asked for");
+    let enabled = r#"countersign_cache_enabled{route="default"}"#;
+    eventually("it is off", async || (proxy.metric(enabled).await == 0.0).then_some(())).await;
+    assert!(!proxy.ask(&classed("top-secret")).await.allowed());
+    let found = eventually("it is recorded", async || events(&proxy.records(), "cache_switched_off").pop()).await;
+    let data = &found["data"];
+    assert_eq!(data["route"], "default");
+    assert_eq!((&data["filled_by"], &data["hit_by"]), (&first.decision().into(), &wrong.decision().into()));
+    assert_eq!(proxy.metric(r#"countersign_cache_rechecks_total{outcome="different"}"#).await, 1.0);
+    assert!(proxy.log().contains("two questions with one cache key have different answers"), "{}", proxy.log());
 }

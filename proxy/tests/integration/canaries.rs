@@ -1,5 +1,7 @@
 //! No credential leaves: canaries in every place of a question that may hold a secret, then every sink is searched for
-//! each of them in every encoding.
+//! each of them in every encoding. Names of people and objects: `names`.
+
+mod names;
 
 use std::path::Path;
 

@@ -2,12 +2,17 @@
 //! the documentation with `UPDATE_DOCS=1 cargo test -p countersign --test integration config_files`.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use countersign::config::keys::{self, Given, Key, Takes, join};
+use countersign::config::meant::{Account, Object, ReportedIp};
 use countersign::config::{self, Config, Loaded};
 
-const SAMPLES: [&str; 3] = ["minimal.toml", "full.toml", "two-authorizers.toml"];
+const SAMPLES: [&str; 4] = ["minimal.toml", "full.toml", "two-authorizers.toml", "private.toml"];
+
+/// Where the private sample has its key, which no machine of ours has.
+const PSEUDONYM_KEY: &str = "/run/secrets/pseudonym-2026-11.key";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -18,7 +23,10 @@ fn read(path: &str) -> String {
 }
 
 fn parse(text: &str) -> Loaded {
-    config::parse(text, "sample.toml", &|_| None).unwrap_or_else(|all| panic!("{all}"))
+    let mut key = tempfile::NamedTempFile::new().unwrap();
+    key.write_all(&[b'k'; 64]).unwrap();
+    let text = text.replace(PSEUDONYM_KEY, &key.path().display().to_string());
+    config::parse(&text, "sample.toml", &|_| None).unwrap_or_else(|all| panic!("{all}"))
 }
 
 fn sample(name: &str) -> Config {
@@ -45,6 +53,20 @@ fn the_full_sample_means_what_the_minimal_one_does() {
     assert!(full.otlp.is_some() && minimal.otlp.is_none(), "the one table whose presence means something");
     minimal.otlp = full.otlp.clone();
     assert_eq!(serde_json::to_value(&full).unwrap(), serde_json::to_value(&minimal).unwrap());
+}
+
+#[test]
+fn the_private_sample_differs_in_privacy_alone() {
+    let (mut minimal, private) = (sample("minimal.toml"), sample("private.toml"));
+    assert!(minimal.audit.privacy.modes.is_plain());
+    let modes = private.audit.privacy.modes;
+    assert_eq!((modes.account, modes.object), (Account::Hmac, Object::Hmac));
+    assert_eq!(modes.reported_ip, ReportedIp::Truncate);
+    minimal.audit.privacy = private.audit.privacy.clone();
+    assert_eq!(serde_json::to_value(&private).unwrap(), serde_json::to_value(&minimal).unwrap());
+    // As it is shipped it does not load without its key: nothing is plain instead.
+    let without = config::parse(&read("config/private.toml"), "sample.toml", &|_| None).unwrap_err().to_string();
+    assert!(without.contains(&format!("cannot read `{PSEUDONYM_KEY}`")), "{without}");
 }
 
 #[test]

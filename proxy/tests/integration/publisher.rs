@@ -18,6 +18,11 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
+mod memory; // bounded, whatever the broker does
+mod real; // what only a real broker does
+mod secured; // TLS, users and tokens
+mod sizes; // records that the topic does not take
+
 const TOPIC: &str = "decisions";
 const CHAIN: &str = "minio-eu1/9c1e";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,11 +48,27 @@ struct Numbers {
     at: u64,
     end: u64,
     delivered: Arc<Mutex<u64>>,
+    stubbed: Arc<Mutex<Vec<u64>>>,
+    time_us: i64,
+    values: Option<Arc<Vec<Vec<u8>>>>,
 }
 
 impl Numbers {
     fn new(end: u64) -> Self {
-        Self { at: 0, end, delivered: Arc::default() }
+        Self { at: 0, end, delivered: Arc::default(), stubbed: Arc::default(), time_us: TIME_US, values: None }
+    }
+
+    /// Values of a test's own, of the chain [`CHAIN`].
+    fn of(values: Vec<Vec<u8>>) -> Self {
+        Self { values: Some(Arc::new(values.clone())), ..Self::new(values.len() as u64) }
+    }
+
+    fn made_at(self, time_us: i64) -> Self {
+        Self { time_us, ..self }
+    }
+
+    fn delivered(&self) -> u64 {
+        *self.delivered.lock()
     }
 }
 
@@ -63,7 +84,8 @@ impl Source for Numbers {
         let seq = self.at;
         self.at += 1;
         let (epoch, chain) = (EpochId::new(1, 1), CHAIN.into());
-        Ok(Some(Entry { epoch, chain, seq, time_us: TIME_US, value: value(seq).into(), settled: 0 }))
+        let value = self.values.as_ref().map_or_else(|| value(seq), |values| values[seq as usize].clone()).into();
+        Ok(Some(Entry { epoch, chain, seq, time_us: self.time_us, value, settled: 0 }))
     }
     fn wait(&self, timeout: Duration) -> bool {
         std::thread::sleep(timeout.min(Duration::from_millis(5)));
@@ -72,6 +94,9 @@ impl Source for Numbers {
     fn delivered(&mut self, _: &EpochId, seq: u64) {
         let mut delivered = self.delivered.lock();
         *delivered = (*delivered).max(seq + 1);
+    }
+    fn stubbed(&mut self, _: &EpochId, seq: u64) {
+        self.stubbed.lock().push(seq);
     }
     fn rewind(&mut self) {
         self.at = *self.delivered.lock();
@@ -85,15 +110,34 @@ fn publish(bootstrap: String, records: u64, change: impl FnOnce(&mut SinkOptions
     let source = Numbers::new(records);
     let mut options = SinkOptions::new(connection(bootstrap), TOPIC);
     change(&mut options);
-    let sink = KafkaSink::new(options).unwrap();
+    (ship(source.clone(), options).0, source)
+}
+
+fn ship(source: Numbers, sink: SinkOptions) -> (Publisher, Arc<Metrics>) {
+    let sink = KafkaSink::new(sink).unwrap();
     let backoff = (Duration::from_millis(10), Duration::from_millis(100));
     let options = Options { backoff, ..Options::default() };
     let metrics = Metrics::new(&Names::default());
-    (Publisher::spawn(source.clone(), sink, options, metrics, Tracer::off()).unwrap(), source)
+    (Publisher::spawn(source, sink, options, metrics.clone(), Tracer::off()).unwrap(), metrics)
+}
+
+/// Errors counted under this code so far.
+fn errors(metrics: &Metrics, code: &str) -> u64 {
+    counted(metrics, &format!("countersign_kafka_errors_total{{code=\"{code}\"}} "))
+}
+
+fn counted(metrics: &Metrics, series: &str) -> u64 {
+    let text = metrics.encode();
+    let line = text.lines().find_map(|line| line.strip_prefix(series)).unwrap_or_else(|| panic!("no {series}"));
+    line.parse().unwrap()
 }
 
 fn read(bootstrap: String, start: Start) -> Vec<Record> {
-    let mut reader = Reader::open(&connection(bootstrap), TOPIC, start, false).unwrap();
+    read_topic(&connection(bootstrap), TOPIC, start)
+}
+
+fn read_topic(connection: &Connection, topic: &str, start: Start) -> Vec<Record> {
+    let mut reader = Reader::open(connection, topic, start, false).unwrap();
     let mut records = Vec::new();
     loop {
         match reader.next(PATIENCE).unwrap() {
@@ -167,6 +211,10 @@ fn errors_that_last_for_librdkafka_do_not_last_for_us() {
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_MSG,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNSUPPORTED_VERSION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
     ] {
         let cluster = cluster(1);
@@ -178,6 +226,48 @@ fn errors_that_last_for_librdkafka_do_not_last_for_us() {
         });
         assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained, "{error:?}");
         assert_whole(&read(cluster.bootstrap_servers(), Start::Beginning), 5000);
+    }
+}
+
+#[test]
+fn leaders_that_move_and_brokers_that_restart_one_by_one_keep_the_order() {
+    let cluster = MockCluster::new(3).unwrap();
+    cluster.create_topic(TOPIC, 1, 3).unwrap();
+    let (publisher, source) = publish(cluster.bootstrap_servers(), 30_000, |_| {});
+    for broker in 1..=3 {
+        let before = source.delivered();
+        cluster.broker_down(broker).unwrap();
+        cluster.partition_leader(TOPIC, 0, Some(broker % 3 + 1)).unwrap();
+        wait_until("records arrive", || source.delivered() > before || source.delivered() == 30_000);
+        cluster.broker_up(broker).unwrap();
+    }
+    assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+    assert_whole(&read(cluster.bootstrap_servers(), Start::Beginning), 30_000);
+}
+
+/// A broker that refuses everything, for ever, is not asked faster and faster: each try is a new producer, after a pause.
+#[test]
+fn a_refusal_that_lasts_is_retried_with_pauses_and_counted() {
+    for (error, code) in [
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "topic_authorization_failed"),
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD, "invalid_record"),
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_POLICY_VIOLATION, "policy_violation"),
+    ] {
+        let cluster = cluster(1);
+        cluster.request_errors(RDKafkaApiKey::Produce, &[error; 500]);
+        let source = Numbers::new(50);
+        let (publisher, metrics) =
+            ship(source.clone(), SinkOptions::new(connection(cluster.bootstrap_servers()), TOPIC));
+        wait_until(code, || errors(&metrics, code) >= 3);
+        assert_eq!(source.delivered(), 0, "{code}: nothing is skipped");
+        // With pauses of up to 100 ms: a loop without them would have used up all 500 long before.
+        let tries = errors(&metrics, code);
+        std::thread::sleep(Duration::from_millis(500));
+        let more = errors(&metrics, code) - tries;
+        assert!(more <= 40, "{code}: {more} errors in half a second");
+        cluster.clear_request_errors(RDKafkaApiKey::Produce);
+        assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained, "{code}");
+        assert_whole(&read(cluster.bootstrap_servers(), Start::Beginning), 50);
     }
 }
 

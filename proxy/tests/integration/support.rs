@@ -53,6 +53,12 @@ impl Countersign {
         self
     }
 
+    /// A file in its directory, which is `{dir}` in the configuration.
+    pub fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.push((name.to_owned(), text.to_owned()));
+        self
+    }
+
     /// Lines for `[listen]`, instead of no drain.
     pub fn listen(mut self, toml: &str) -> Self {
         self.listen = format!("{toml}\n");
@@ -168,8 +174,18 @@ impl Running {
         self.spool.replace("{dir}", &self.part.home().display().to_string()).into()
     }
 
+    /// Its own directory, with `countersign.toml`.
+    pub fn home(&self) -> &Path {
+        self.part.home()
+    }
+
     pub fn log(&self) -> String {
         self.part.log()
+    }
+
+    /// The configuration that it runs with.
+    pub fn config_file(&self) -> PathBuf {
+        self.part.home().join("countersign.toml")
     }
 
     /// One question on a connection of its own.

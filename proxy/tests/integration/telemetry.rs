@@ -2,6 +2,7 @@
 //! collector is away, and the admin listener over a socket. Not what is counted when; that is tested where it happens.
 
 mod admin;
-mod collector;
+mod cardinality;
+pub mod collector;
 mod metrics;
 mod spans;

@@ -1,6 +1,7 @@
 //! Style and structure as tests: what a reviewer would say every time, said once. Each rule is a function over text,
 //! tried on a sample that breaks it, and then on the repository.
 
+mod alerts;
 mod events;
 mod figures;
 mod files;
@@ -8,4 +9,5 @@ mod generated;
 mod imports;
 mod lengths;
 mod names;
+mod promql;
 mod words;

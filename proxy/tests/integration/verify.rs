@@ -2,6 +2,7 @@
 //! documentation, which needs nothing of ours. What is found in forged trails is tested beside `audit::verify`.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -9,9 +10,9 @@ use countersign::audit::keys::PUBLIC;
 use loadtest::laboratory::{Laboratory, require};
 use loadtest::stub::{Script, Stub};
 
-use crate::support::records::{Raw, in_spool};
+use crate::support::records::{Raw, events, in_spool};
 use crate::support::stand::{TOPIC, in_kafka};
-use crate::support::{Countersign, binary, question};
+use crate::support::{Countersign, binary, eventually, question};
 
 struct Trail {
     _home: tempfile::TempDir,
@@ -115,6 +116,112 @@ async fn what_was_changed_or_taken_is_named() {
     assert!(code == 1 && said.contains("no record of this instance"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_delivery_and_retention_do_is_no_fault() {
+    let trail = Trail::new(false).await;
+    let key = trail.public();
+    let run = |file: &tempfile::NamedTempFile| verify(&["--file", path(file), "--public-key", &key]);
+    let (code, said) = run(&trail.file(|values| drop(values.drain(..10))));
+    assert!(code == 0 && said.starts_with("whole: ") && said.contains("as after retention"), "{said}");
+    let (code, said) = run(&trail.file(|values| values.extend(values[5..20].to_vec())));
+    assert!(code == 0 && said.starts_with("whole: ") && said.contains("15 delivered again"), "{said}");
+    // Lost and published again, as a topic may have it.
+    let again = trail.file(|values| {
+        let lost: Vec<_> = values.drain(5..20).collect();
+        values.extend(lost);
+    });
+    let (code, said) = run(&again);
+    assert!(code == 1 && said.contains("records 5–19: missing"), "{said}");
+    let (code, said) = verify(&["--file", path(&again), "--public-key", &key, "--published-again"]);
+    assert!(code == 0 && said.starts_with("whole: ") && said.contains("15 came after those behind them"), "{said}");
+    let (code, said) = run(&trail.file(|values| values[5] = [&values[5][..], b" "].concat()));
+    assert!(code == 1 && said.contains("another hash"), "{said}");
+    let (code, said) = run(&trail.file(|values| values.push([&values[5][..], b" "].concat())));
+    assert!(code == 1 && said.contains("another record has the same place"), "the same id, other bytes: {said}");
+    let (code, said) = run(&trail.file(|values| drop(values.drain(12..15))));
+    assert!(code == 1 && said.contains("records 12–14: missing"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_chain_is_the_newest_or_was_never_closed() {
+    let (home, stub) = (tempfile::tempdir().unwrap(), Stub::start(Script::allow()).await.unwrap());
+    let mut spools = Vec::new();
+    // A volume each, so that no chain names the one before.
+    for volume in ["a", "b"] {
+        let mut proxy = Countersign::asking(&stub.url()).on(&home.path().join(volume)).start().await;
+        assert!(proxy.ask(&question("alice", "s3:GetObject", "reports", "x")).await.allowed());
+        proxy.kill().await;
+        spools.push(in_spool(&proxy.spool()).into_iter().map(|raw| raw.bytes).collect::<Vec<_>>());
+    }
+    let (code, said) = verify(&["--file", path(&lines(&spools[0]))]);
+    assert!(code == 0 && said.starts_with("whole: ") && said.contains("open"), "{said}");
+    let both = lines(&spools.concat());
+    let (code, said) = verify(&["--file", path(&both)]);
+    assert!(code == 1 && said.contains("never closed, and no later one names its end"), "{said}");
+    // Two instances that must be there, of which one has vanished.
+    let other: Vec<Vec<u8>> = spools[1]
+        .iter()
+        .map(|value| {
+            String::from_utf8(value.clone()).unwrap().replace("\"id\":\"test/", "\"id\":\"other/").into_bytes()
+        })
+        .take(1)
+        .collect();
+    let two = lines(&[spools[0].clone(), other].concat());
+    assert_eq!(verify(&["--file", path(&two), "--instances", "test,other"]).0, 0);
+    let (code, said) = verify(&["--file", path(&lines(&spools[0])), "--instances", "test,other"]);
+    assert!(code == 1 && said.contains("other: no record of this instance"), "{said}");
+}
+
+/// Under a pseudo-terminal, with input that takes its time; without one there is nothing but the report.
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_shows_on_a_terminal_only() {
+    let trail = Trail::new(false).await;
+    let file = trail.file(|_| {});
+    let plain = Command::new(binary()).args(["verify", "--file", path(&file)]).output().unwrap();
+    assert!(plain.status.success() && plain.stderr.is_empty(), "{}", String::from_utf8_lossy(&plain.stderr));
+    let line = format!("(cat {}; sleep 1) | {} verify --file -", path(&file), binary());
+    let shown = Command::new("script").args(["-qec", &line, "/dev/null"]).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("/s") && shown.contains("whole: "), "{shown:?}");
+}
+
+/// Reading a spool beside its process is in the trail; reading on is possible where no note can be left.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_a_spool_is_in_its_chain() {
+    let (home, stub) = (tempfile::tempdir().unwrap(), Stub::start(Script::allow()).await.unwrap());
+    let mut proxy = Countersign::asking(&stub.url()).on(home.path()).start().await;
+    let notes = home.path().join("accessed");
+    eventually("the process takes notes", async || notes.is_dir().then_some(())).await;
+    let spool = home.path().to_str().unwrap();
+    assert_eq!(verify(&["--spool", spool]).0, 0);
+    let tail = ["tail", "--spool", spool, "--no-follow", "--since", "2026-01-01T00:00:00Z"];
+    assert!(Command::new(binary()).args(tail).output().unwrap().status.success());
+    let read = async || {
+        let read = events(&proxy.records(), "audit_accessed");
+        (read.len() == 2).then_some(read)
+    };
+    let mut read = eventually("both are recorded", read).await;
+    read.sort_by_key(|record| record["data"]["by"].to_string());
+    let uid = std::fs::metadata(home.path()).unwrap().uid();
+    let said = |at: usize| (read[at]["data"]["by"].as_str(), read[at]["data"]["uid"].as_u64());
+    assert_eq!((said(0), said(1)), ((Some("tail"), Some(uid.into())), (Some("verify"), Some(uid.into()))));
+    assert_eq!(read[0]["data"]["since"], "2026-01-01T00:00:00.000000Z");
+    assert!(read[0]["data"]["until"].is_null() && read[1]["data"]["since"].is_null());
+    assert_eq!(std::fs::read_dir(&notes).unwrap().count(), 0, "taken");
+    // One that is left while nobody runs is recorded by the next process.
+    proxy.kill().await;
+    assert_eq!(verify(&["--spool", spool]).0, 0);
+    proxy.start_again().await;
+    let later = async || (events(&proxy.records(), "audit_accessed").len() == 3).then_some(());
+    eventually("the third is recorded", later).await;
+    proxy.stop().await;
+    // Where none can be left, it is said, and the report is the same.
+    std::fs::remove_dir(&notes).unwrap();
+    std::fs::write(&notes, "in the way").unwrap();
+    let (code, said) = verify(&["--spool", spool]);
+    assert!(code == 0 && said.contains("will not be in the trail"), "{said}");
+}
+
 #[test]
 fn usage_and_what_cannot_be_read() {
     assert_eq!(verify(&[]).0, 64);
@@ -131,6 +238,16 @@ fn script() -> String {
     script
 }
 
+/// Of one chain, in order.
+pub fn script_accepts(values: &[Vec<u8>]) -> bool {
+    let mut child = Command::new("python3").args(["-c", &script()]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // It stops reading where it finds the chain broken.
+    drop(input.write_all(&std::fs::read(lines(values).path()).unwrap()));
+    drop(input);
+    child.wait().unwrap().success()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_lines_of_python_check_a_chain() {
     let trail = Trail::new(false).await;
@@ -138,15 +255,21 @@ async fn ten_lines_of_python_check_a_chain() {
     let records = in_spool(&trail.spool);
     let id = first(&records[0]);
     let mut values: Vec<Vec<u8>> = records.iter().filter(|raw| first(raw) == id).map(|raw| raw.bytes.clone()).collect();
-    let run = |values: &[Vec<u8>]| {
-        let mut child = Command::new("python3").args(["-c", &script()]).stdin(Stdio::piped()).spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        // It stops reading where it finds the chain broken.
-        drop(input.write_all(&std::fs::read(lines(values).path()).unwrap()));
-        drop(input);
-        child.wait().unwrap().success()
-    };
+    let run = script_accepts;
     assert!(run(&values));
+    // A record may be there as its stub, and only as its own.
+    let whole = values[4].clone();
+    values[4] = countersign::audit::stub::of(&whole).unwrap();
+    assert!(run(&values), "a stub stands for its record");
+    let other = countersign::audit::stub::of(
+        String::from_utf8(whole.clone()).unwrap().replacen("alice", "alicf", 1).as_bytes(),
+    )
+    .unwrap();
+    let own = std::mem::replace(&mut values[4], other);
+    assert!(!run(&values), "the stub of another record");
+    values[4] = String::from_utf8(own).unwrap().replace("stub.v1", "decision.v1").into_bytes();
+    assert!(!run(&values), "only a stub may name a hash for itself");
+    values[4] = whole;
     values[4] = String::from_utf8(values[4].clone()).unwrap().replacen("alice", "alicf", 1).into_bytes();
     assert!(!run(&values), "one byte");
     values.remove(4);

@@ -21,6 +21,7 @@ struct World {
     /// Indexes into the spool, in the order stored.
     stored: Vec<usize>,
     acked: HashSet<usize>,
+    stubbed: HashSet<usize>,
     most_under_way: usize,
     sends: usize,
     rebuilds: usize,
@@ -96,6 +97,12 @@ impl Source for FakeSource {
         if self.reports.is_multiple_of(self.lag) {
             world.durable = world.delivered;
         }
+    }
+
+    fn stubbed(&mut self, epoch: &EpochId, seq: u64) {
+        let mut world = self.world.lock();
+        let index = world.index(epoch, seq).unwrap();
+        world.stubbed.insert(index);
     }
 
     fn rewind(&mut self) {

@@ -68,6 +68,11 @@ impl Window {
         ticket.wrapping_sub(self.base) < self.slots.len()
     }
 
+    /// Which record this is; `None` for tickets from before the last [`Window::clear`].
+    pub(super) fn place(&self, ticket: Ticket) -> Option<(EpochId, u64)> {
+        self.slots.get(ticket.wrapping_sub(self.base)).map(|slot| (slot.epoch.clone(), slot.seq))
+    }
+
     pub(super) fn ack(&mut self, ticket: Ticket) {
         if let Some(slot) = self.slots.get_mut(ticket.wrapping_sub(self.base)) {
             slot.acked = true;

@@ -235,6 +235,13 @@ impl<S: Source, K: Sink> Worker<S, K> {
         for event in events.drain(..) {
             match event {
                 Event::Acked(ticket) => self.window.ack(ticket),
+                Event::Stubbed(ticket) => {
+                    if let Some((epoch, seq)) = self.window.place(ticket) {
+                        self.source.stubbed(&epoch, seq);
+                        self.metrics.kafka_stub();
+                    }
+                    self.window.ack(ticket);
+                }
                 Event::Failed(ticket, fault) => {
                     // Once the sink is to be rebuilt, what else it fails is the same trouble.
                     if well && self.window.holds(ticket) {

@@ -44,6 +44,8 @@ pub enum Says {
     Checkpoint {
         note: String,
         head: String,
+        /// Roots of perfect subtrees.
+        tree: Vec<[u8; 32]>,
     },
 }
 
@@ -80,6 +82,7 @@ struct Data<'r> {
     new: Option<String>,
     note: Option<String>,
     head: Option<String>,
+    tree: Option<Vec<String>>,
     sha256: Option<String>,
 }
 
@@ -104,6 +107,11 @@ impl Seen {
             "io.countersign.checkpoint.v1" => Says::Checkpoint {
                 note: record.data.note.ok_or("a checkpoint without `note`")?,
                 head: record.data.head.ok_or("a checkpoint without `head`")?,
+                tree: record
+                    .data
+                    .tree
+                    .and_then(|tree| tree.iter().map(|root| digest(root)).collect())
+                    .ok_or(NO_TREE)?,
             },
             "io.countersign.stub.v1" => {
                 let whole = record.data.sha256.as_deref().and_then(digest);
@@ -116,6 +124,8 @@ impl Seen {
         Ok(Self { chain, seq, prev, hash, time, bytes: value.len() as u64, says })
     }
 }
+
+const NO_TREE: &str = "a checkpoint without `tree`, or not of hashes";
 
 fn lifecycle(data: Data<'_>) -> Result<Says, String> {
     Ok(match data.event.as_deref() {

@@ -1,5 +1,7 @@
 //! Trails as the writer makes them, whole and forged. The forger has everything but the signing key.
 
+mod resumed;
+
 use std::time::{Duration, SystemTime};
 
 use rand::rngs::StdRng;
@@ -47,7 +49,8 @@ fn placed(id: &str, parts: &[Part], signer: &Signer) -> Vec<Vec<u8>> {
             Part::Checkpoint(at) => {
                 let point = Checkpoint { origin: id.to_owned(), size: tree.size(), root: tree.root() };
                 let note = note::sign(&point.body(), &[signer]).unwrap();
-                let data = CheckpointData { note, head: hex::encode(chain.prev()) };
+                let roots = tree.frontier().iter().map(hex::encode).collect();
+                let data = CheckpointData { note, head: hex::encode(chain.prev()), tree: roots };
                 journal::checkpoint(&Source::new("i"), time(*at), &data).unwrap().head
             }
             Part::Kept(head) => {
@@ -125,7 +128,16 @@ fn parts(values: &[Vec<u8>]) -> Vec<Part> {
 }
 
 fn verified(trail: &Trail, keys: &[Verifier], with_stated: bool) -> Report {
+    fed(Verification::new(keys.to_vec()), trail, with_stated)
+}
+
+fn patiently_verified(trail: &Trail, keys: &[Verifier], with_stated: bool) -> Report {
     let mut verification = Verification::new(keys.to_vec());
+    verification.expect_published_again();
+    fed(verification, trail, with_stated)
+}
+
+fn fed(mut verification: Verification, trail: &Trail, with_stated: bool) -> Report {
     for value in trail.stated.iter().filter(|_| with_stated) {
         verification.stated(value);
     }
@@ -288,6 +300,61 @@ fn a_gap_is_declared_or_missing() {
     assert_eq!((report.outcome, breaking(&report)[0].range), (Outcome::Broken, Some((3, 5))));
 }
 
+/// A topic lost records after it had acknowledged them, and got them again.
+#[test]
+fn records_that_were_published_again_fill_their_gap() {
+    let key = signer();
+    let keys = [key.public().clone()];
+    let lost = |range: std::ops::Range<usize>, again: std::ops::Range<usize>| {
+        let mut trail = trail(&key);
+        let values = &mut trail.chains[1].1;
+        let copies = values[again].to_vec();
+        values.drain(range);
+        values.extend(copies);
+        trail
+    };
+    let whole = patiently_verified(&trail(&key), &keys, true);
+    // A hole in the middle, the beginning, several times what was lost.
+    for (range, again) in [(12..25, 12..25), (0..25, 0..25), (12..25, 5..39), (0..20, 0..40), (10..11, 10..11)] {
+        let late = range.len() as u64;
+        let report = patiently_verified(&lost(range.clone(), again), &keys, true);
+        assert_eq!((report.outcome, &report.findings), (Outcome::Whole, &vec![]), "{range:?}");
+        let chain = &report.chains[1];
+        assert_eq!((chain.late, chain.first, chain.covered), (late, 0, whole.chains[1].covered), "{range:?}");
+    }
+    assert_eq!(verified(&lost(12..25, 12..25), &keys, true).outcome, Outcome::Broken, "unless it is expected");
+    // Not all of it.
+    let report = patiently_verified(&lost(12..25, 12..24), &keys, true);
+    assert_eq!(breaking(&report)[0].range, Some((24, 24)), "{:?}", report.findings);
+    assert_eq!(report.outcome, Outcome::Broken);
+}
+
+/// Whoever may write to the topic cannot use a gap to slip something in, even with every hash computed anew.
+#[test]
+fn a_gap_is_not_filled_with_anything_else() {
+    let key = signer();
+    let keys = [key.public().clone()];
+    for at in [5, 12, 30] {
+        let mut forged = trail(&key);
+        let mut parts = parts(&forged.chains[1].1);
+        parts[at] = decision(1000, "forged");
+        let mut values = placed("i/1", &parts, &key);
+        mend_successor(&mut forged, 1, &key);
+        let slipped = values.remove(at);
+        values.push(slipped);
+        forged.chains[1].1 = values;
+        let report = patiently_verified(&forged, &keys, false);
+        assert_eq!(report.outcome, Outcome::Broken, "{at}: {:?}", report.findings);
+        // Without computing anything anew.
+        let mut forged = trail(&key);
+        let text = String::from_utf8(forged.chains[1].1.remove(at)).unwrap();
+        let text = text.replace("\"deny\"", "\"allow\"").replace("\"head\":\"", "\"head\":\"0");
+        forged.chains[1].1.push(text.into_bytes());
+        let report = patiently_verified(&forged, &keys, false);
+        assert_eq!(report.outcome, Outcome::Broken, "{at}: {:?}", report.findings);
+    }
+}
+
 #[test]
 fn a_stub_stands_for_its_record() {
     let key = signer();
@@ -344,6 +411,7 @@ fn tampering_is_found() {
         removed += u64::from(forged.chains.len() < CHAINS);
     }
     assert!(anew * 2 >= count && (removed > 0 || count < 100));
+    without_key_and_checkpoints_a_forger_goes_unnoticed();
     loadtest::figures::Claim::new("tampering", "cargo test -p countersign --lib tampering")
         .seed(seed)
         .figure("edits", count)

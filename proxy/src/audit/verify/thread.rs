@@ -1,8 +1,9 @@
 //! One chain as far as it has been seen: its end, its tree, its gaps. Pure, and of bounded size however long the chain is.
 //! Fed by `verify`, which knows the other chains, the keys and what was stated elsewhere.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
+use crate::audit::note::Checkpoint;
 use crate::audit::tree::Tree;
 
 use super::seen::Seen;
@@ -10,6 +11,11 @@ use super::seen::Seen;
 /// Hashes kept for comparing duplicates (8 MiB a chain). What is delivered again after a crash is far less; older copies
 /// are compared by following them until they reach these.
 const RECENT: usize = 1 << 18;
+/// Records kept behind a gap that may still be filled, as when a topic that lost records gets them again (some 30 MiB a
+/// chain). With more behind it, a gap stays one.
+const AHEAD: usize = 1 << 18;
+/// Checkpoints kept behind a gap.
+const POINTS: usize = 1 << 12;
 
 /// How a record fits what was seen of its chain before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +31,23 @@ pub enum Fit {
     Copy,
     /// Another record has this place.
     Fork,
+    /// Fills a gap before records that are there.
+    Late,
+}
+
+/// What came of comparing a checkpoint with the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Compared {
+    Fits,
+    /// It states another tree over the records before `size`.
+    Differs {
+        size: u64,
+        which: &'static str,
+    },
+    /// A record that came late is not the one that the next names as before it.
+    Broken {
+        seq: u64,
+    },
 }
 
 /// A run of copies that are too old to be compared one by one: each names the hash of the one before.
@@ -42,18 +65,36 @@ pub struct Thread {
     pub next: u64,
     /// Of the last record.
     pub hash: [u8; 32],
-    /// As long as every record from 0 on is there.
-    pub tree: Option<Tree>,
-    pub gaps: Vec<(u64, u64)>,
+    /// Over the records before `solid`; none while it cannot be computed.
+    tree: Option<Tree>,
+    /// The first record that is not there, from 0 on or from where the tree went on, and the hash of the one before.
+    solid: u64,
+    solid_hash: [u8; 32],
+    /// `prev` and hash of the records behind the first gap.
+    ahead: BTreeMap<u64, ([u8; 32], [u8; 32])>,
+    /// So many may be.
+    most_ahead: usize,
+    /// Too many are: the gap will not be filled.
+    given_up: bool,
+    /// To be compared when the tree has grown so far.
+    points: BTreeMap<u64, Vec<(Checkpoint, &'static str)>>,
+    /// Trees that checkpoints behind the gap state.
+    trees: BTreeMap<u64, Tree>,
+    /// The last checkpoint that the tree went on from.
+    resumed: Option<u64>,
+    gaps: Vec<(u64, u64)>,
+    /// Those that the tree went on behind: they will not be filled.
+    lost: Vec<(u64, u64)>,
     pub closed: bool,
     pub copies: u64,
+    /// Records that filled a gap.
+    pub late: u64,
     pub stubs: u64,
     /// Records before this one are stated by a checkpoint that fits and that a trusted key has signed.
     pub covered: u64,
     pub checkpoints: u64,
     pub first_time: String,
     pub last_time: String,
-    pub covered_time: String,
     /// Copies that could not be compared.
     pub unmatched: Vec<(u64, u64)>,
     recent: VecDeque<[u8; 32]>,
@@ -61,21 +102,32 @@ pub struct Thread {
 }
 
 impl Thread {
-    pub fn new(seen: &Seen) -> Self {
+    /// `patient`: gaps may be filled by records that come later.
+    pub fn new(seen: &Seen, patient: bool) -> Self {
+        let given_up = seen.seq > 0 && !patient;
         Self {
             first: seen.seq,
             next: seen.seq,
             hash: seen.prev,
-            tree: (seen.seq == 0).then(Tree::new),
+            tree: (!given_up).then(Tree::new),
+            solid: 0,
+            solid_hash: [0; 32],
+            ahead: BTreeMap::new(),
+            most_ahead: if patient { AHEAD } else { 0 },
+            given_up,
+            points: BTreeMap::new(),
+            trees: BTreeMap::new(),
+            resumed: None,
             gaps: Vec::new(),
+            lost: Vec::new(),
             closed: false,
             copies: 0,
+            late: 0,
             stubs: 0,
             covered: 0,
             checkpoints: 0,
             first_time: seen.time.clone(),
             last_time: seen.time.clone(),
-            covered_time: seen.time.clone(),
             unmatched: Vec::new(),
             recent: VecDeque::new(),
             walk: None,
@@ -85,7 +137,7 @@ impl Thread {
     /// Where the record belongs. Changes nothing but the memory of copies.
     pub fn fit(&mut self, seen: &Seen) -> Fit {
         if seen.seq < self.next {
-            return self.copy(seen);
+            return self.earlier(seen);
         }
         self.end_walk();
         if seen.seq > self.next {
@@ -102,11 +154,7 @@ impl Thread {
     pub fn take(&mut self, seen: &Seen) {
         if seen.seq > self.next {
             self.gaps.push((self.next, seen.seq - 1));
-            self.tree = None;
             self.recent.clear();
-        }
-        if let Some(tree) = &mut self.tree {
-            tree.push(&seen.hash);
         }
         if self.recent.len() == RECENT {
             self.recent.pop_front();
@@ -114,10 +162,162 @@ impl Thread {
         self.recent.push_back(seen.hash);
         (self.next, self.hash) = (seen.seq + 1, seen.hash);
         self.last_time.clone_from(&seen.time);
+        if seen.seq == self.solid {
+            self.grow(seen.hash);
+        } else {
+            self.keep_ahead(seen);
+        }
+    }
+
+    /// Takes a record that fills a gap, or a part of one.
+    pub fn fill(&mut self, seen: &Seen) -> Vec<Compared> {
+        self.late += 1;
+        if seen.seq == 0 {
+            self.first_time.clone_from(&seen.time);
+        }
+        self.keep_ahead(seen);
+        let found = self.advance();
+        if self.solid > self.first {
+            self.first = 0;
+        }
+        found
+    }
+
+    /// The tree over what is there without a gap, as far as that goes.
+    fn advance(&mut self) -> Vec<Compared> {
+        let mut found = Vec::new();
+        while let Some((prev, hash)) = self.ahead.remove(&self.solid) {
+            if prev != self.solid_hash {
+                found.push(Compared::Broken { seq: self.solid });
+            }
+            let due = self.points.remove(&self.solid).unwrap_or_default();
+            found.extend(due.into_iter().filter_map(|(point, which)| self.compare(&point, which)));
+            self.grow(hash);
+        }
+        found
+    }
+
+    /// A checkpoint states this tree over the records before it: where earlier ones are missing, it goes on from here. What
+    /// lies between them and this checkpoint is covered by the next one, whose tree holds this one's hash.
+    pub fn resume(&mut self, tree: Tree, seen: &Seen) {
+        if self.given_up && self.tree.is_none() && seen.seq >= self.next {
+            if seen.seq > self.next {
+                self.gaps.push((self.next, seen.seq - 1));
+            }
+            self.go_on(tree, seen.seq, seen.prev);
+        } else if !self.given_up && seen.seq > self.solid && self.trees.len() < POINTS {
+            self.trees.insert(seen.seq, tree);
+        }
+    }
+
+    /// Nothing comes any more: gaps stay, and the tree goes on behind them.
+    pub fn settle(&mut self) -> Vec<Compared> {
+        let mut found = Vec::new();
+        while let Some((at, tree)) = self.trees.pop_first() {
+            if at > self.solid
+                && let Some((prev, _)) = self.ahead.get(&at).copied()
+            {
+                self.go_on(tree, at, prev);
+                self.ahead = self.ahead.split_off(&at);
+                // It would fit itself, and cover what nothing has checked.
+                self.points = self.points.split_off(&(at + 1));
+                found.extend(self.advance());
+            }
+        }
+        found
+    }
+
+    fn go_on(&mut self, tree: Tree, at: u64, prev: [u8; 32]) {
+        let gaps = std::mem::take(&mut self.gaps);
+        let (lost, open) = gaps.into_iter().partition(|(first, _)| *first < at);
+        self.gaps = open;
+        let solid = self.solid;
+        let unfilled = |(first, last): (u64, u64)| (last >= solid).then_some((first.max(solid), last));
+        self.lost.extend(Vec::into_iter(lost).filter_map(unfilled));
+        (self.tree, self.solid, self.solid_hash, self.resumed) = (Some(tree), at, prev, Some(at));
+    }
+
+    /// The first record that no checkpoint covers.
+    pub fn doubted_from(&self) -> u64 {
+        self.covered.max(self.first)
+    }
+
+    /// The first record that a checkpoint could have covered, and none did: not what lies before one that the tree
+    /// went on from, nor a gap.
+    pub fn stateable_from(&self) -> u64 {
+        let after_gap = self.gaps().map(|(_, last)| last + 1).max().unwrap_or(0);
+        self.doubted_from().max(self.resumed.map_or(0, |at| at + 1)).max(after_gap)
+    }
+
+    /// What a checkpoint states, once the tree has grown so far; `None` until then, and where there is no tree.
+    pub fn compare(&mut self, point: &Checkpoint, which: &'static str) -> Option<Compared> {
+        if point.size > self.solid && self.points.len() >= POINTS {
+            self.give_up();
+        } else if point.size > self.solid && !self.given_up {
+            self.points.entry(point.size).or_default().push((point.clone(), which));
+        }
+        let tree = self.tree.as_ref().filter(|_| point.size == self.solid)?;
+        if tree.root() == point.root {
+            self.covered = self.covered.max(point.size);
+            return Some(Compared::Fits);
+        }
+        // What comes after has a tree of its own that nothing can be said about.
+        self.tree = None;
+        Some(Compared::Differs { size: point.size, which })
+    }
+
+    /// Over all records from 0 to the last, where all are there.
+    pub fn whole_tree(&self) -> Option<&Tree> {
+        self.tree.as_ref().filter(|_| self.solid == self.next)
+    }
+
+    /// Records between others that are not there.
+    pub fn gaps(&self) -> impl Iterator<Item = (u64, u64)> {
+        let open = self.gaps.iter().filter(|(_, last)| *last >= self.solid);
+        let open = open.map(|(first, last)| ((*first).max(self.solid), *last));
+        self.lost.iter().copied().chain(open)
+    }
+
+    fn grow(&mut self, hash: [u8; 32]) {
+        if let Some(tree) = &mut self.tree {
+            tree.push(&hash);
+        }
+        (self.solid, self.solid_hash) = (self.solid + 1, hash);
+    }
+
+    fn keep_ahead(&mut self, seen: &Seen) {
+        if self.given_up || self.ahead.len() >= self.most_ahead {
+            self.give_up();
+        } else {
+            self.ahead.insert(seen.seq, (seen.prev, seen.hash));
+        }
+    }
+
+    fn give_up(&mut self) {
+        self.given_up = true;
+        (self.tree, self.ahead, self.points, self.trees) = (None, BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    }
+
+    fn earlier(&mut self, seen: &Seen) -> Fit {
+        if self.given_up || seen.seq < self.solid {
+            return self.copy(seen);
+        }
+        match self.ahead.get(&seen.seq) {
+            Some((_, hash)) if *hash == seen.hash => {
+                self.copies += 1;
+                Fit::Copy
+            }
+            Some(_) => Fit::Fork,
+            None if seen.seq == self.solid && seen.prev != self.solid_hash => Fit::Fork,
+            None => Fit::Late,
+        }
     }
 
     /// The hash of a record, if it is among those that are kept.
     pub fn hash_of(&self, seq: u64) -> Option<[u8; 32]> {
+        if seq + 1 == self.solid {
+            return Some(self.solid_hash);
+        }
         let back = usize::try_from(self.next.checked_sub(seq)?).ok()?;
         self.recent.len().checked_sub(back).and_then(|at| self.recent.get(at)).copied()
     }

@@ -78,7 +78,8 @@ impl Writer {
             Ok(note) => note,
             Err(error) => return tracing::error!(%error, "cannot sign a checkpoint"),
         };
-        let data = CheckpointData { note, head: hex::encode(self.chain.prev()) };
+        let tree = self.checkpoints.tree.frontier().iter().map(hex::encode).collect();
+        let data = CheckpointData { note, head: hex::encode(self.chain.prev()), tree };
         // Not before what it covers, whatever the wall clock does.
         let newest = Duration::from_micros(u64::try_from(self.checkpoints.newest_us).unwrap_or(0));
         let time = self.shared.clock.wall().max(UNIX_EPOCH + newest);

@@ -139,11 +139,24 @@ impl Writer {
         let salt = self.segment.as_ref().map_or(0, |s| s.salt);
         segment::reseal(&mut self.buffer, salt);
         self.written = 0;
-        let written = self.write_buffer().and_then(|()| self.sync_buffer());
-        if written.is_err() {
-            self.segment = None;
+        let name = self.segment.as_ref().and_then(|s| s.path.rsplit('/').next()).unwrap_or_default().to_owned();
+        let written = self.write_buffer();
+        let whole = written.is_ok();
+        let synced = written.and_then(|()| self.sync_buffer());
+        // Whoever waited for no more than a write has been told, so that one whole attempt stays until there is another.
+        let superseded = match (&synced, whole) {
+            (Ok(()), _) => self.attempt.take(),
+            (Err(_), true) => self.attempt.replace(name),
+            (Err(_), false) => Some(name),
+        };
+        if let Some(name) = superseded {
+            self.shared.inventory.lock().discard(&name);
         }
-        written
+        match synced {
+            Ok(()) => self.passed(),
+            Err(_) => self.segment = None,
+        }
+        synced
     }
 
     fn take_spare(&self) -> Result<(Handle, String, u64), String> {
@@ -195,15 +208,34 @@ impl Writer {
             .and_then(|()| files.sync_dir(&id.directory()));
         let mut inventory = self.shared.inventory.lock();
         inventory.spare_bytes = 0;
+        if let Err(error) = begun {
+            // Nothing is in it; an outage of many attempts must not fill the spool with them.
+            inventory.rubbish.extend([(path, bytes), (named, 0)]);
+            return Err(format!("cannot begin a segment: {error}"));
+        }
         if let Some(live) = inventory.live() {
             let (first_seq, delivered_since) = (header.first_seq, None);
-            live.segments.push(SegmentInfo { name, number, first_seq, bytes, delivered_since });
+            let (end, whole_only_here) = (None, false);
+            live.segments.push(SegmentInfo { name, number, first_seq, end, bytes, delivered_since, whole_only_here });
         }
         drop(inventory);
-        begun.map_err(|e| format!("cannot begin a segment: {e}"))?;
         let start = HEADER as u64;
         self.segment = Some(Active { file, path: named, number, salt: header.salt, start, capacity: bytes });
+        if self.buffer.is_empty() {
+            self.passed();
+        }
         Ok(())
+    }
+
+    /// Everything in the chain is durable: no segment before the one that is written holds anything that comes later.
+    fn passed(&self) {
+        if let Some(live) = self.shared.inventory.lock().live()
+            && let Some((_, before)) = live.segments.split_last_mut()
+        {
+            for segment in before {
+                segment.end.get_or_insert(self.durable.0);
+            }
+        }
     }
 
     /// A write or sync failed: nothing is known about the segment's end, and a second sync could lie. It is never

@@ -9,12 +9,14 @@ use crate::audit::envelope::{self, Draft};
 use crate::audit::journal;
 use crate::audit::lifecycle::{AmendedAnswer, Of};
 use crate::audit::lifecycle::{Event, OutageCause, Refusals};
-use crate::audit::shared::Trouble;
+use crate::audit::shared::{Attempts, Trouble};
 
 use super::Writer;
 
 /// How often counters and the segment's file are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// Wall time may differ so much from what the monotonic clock expects; beyond, it was set.
+const JUMP: Duration = Duration::from_secs(1);
 /// An overload is over when nothing was refused for this long.
 const CALM: Duration = Duration::from_secs(5);
 /// Between two records of unauthorized attempts.
@@ -40,6 +42,7 @@ impl Writer {
             return;
         }
         self.ticked = Some(now);
+        self.report_clocks(now);
         self.report_counts(now);
         if self.attempts_reported.is_none_or(|t| now.saturating_duration_since(t) >= ATTEMPTS) {
             self.report_attempts(now);
@@ -87,6 +90,19 @@ impl Writer {
                 self.shared.naming(self.chain.next().saturating_sub(1));
             }
         }
+    }
+
+    /// Nothing here depends on wall time, but whoever reads the times of records must know.
+    fn report_clocks(&mut self, now: Instant) {
+        let found = self.shared.clock.wall();
+        if let Some((then, wall)) = self.clocks {
+            let expected = wall.checked_add(now.saturating_duration_since(then)).unwrap_or(wall);
+            let off = found.duration_since(expected).unwrap_or_else(|e| e.duration());
+            if off > JUMP && !self.place_event(&Event::ClockJumped { expected: text(expected), found: text(found) }) {
+                return;
+            }
+        }
+        self.clocks = Some((now, found));
     }
 
     fn report_counts(&mut self, now: Instant) {
@@ -142,18 +158,31 @@ impl Writer {
     fn report_attempts(&mut self, now: Instant) {
         let attempts = std::mem::take(&mut *self.shared.attempts.lock());
         let (Some(first), Some(last)) = (attempts.first, attempts.last) else { return };
+        let peers = self.peers(&attempts);
         let placed = self.place_event(&Event::UnauthorizedAttempts {
             count: attempts.count,
             first: text(first),
             last: text(last),
-            peers: attempts.peers.iter().map(ToString::to_string).collect(),
-            peers_omitted: attempts.omitted,
+            peers_omitted: if peers.is_empty() { attempts.count } else { attempts.omitted },
+            peers,
         });
         if placed {
             self.attempts_reported = Some(now);
         } else {
             self.shared.put_back_attempts(attempts);
         }
+    }
+
+    /// As much of them as may be told, each once.
+    fn peers(&self, attempts: &Attempts) -> Vec<String> {
+        let privacy = &self.shared.options.privacy;
+        let mut told = Vec::new();
+        for peer in attempts.peers.iter().filter_map(|peer| privacy.reported_ip(&peer.to_string())) {
+            if !told.contains(&peer) {
+                told.push(peer);
+            }
+        }
+        told
     }
 
     /// In the room kept for it. False if even that is used up: it is then written when the outage ends.

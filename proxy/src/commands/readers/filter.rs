@@ -117,7 +117,8 @@ pub fn time_us(record: &Value) -> Option<i64> {
     Some(time.as_microsecond())
 }
 
-fn instant(name: &str, text: &str, now: SystemTime) -> Result<i64, Failure> {
+/// Microseconds since 1970, of a time or of how long ago it was.
+pub fn instant(name: &str, text: &str, now: SystemTime) -> Result<i64, Failure> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time.as_microsecond());
     }

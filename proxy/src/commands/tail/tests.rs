@@ -80,6 +80,14 @@ fn json_is_the_records_bytes() {
     let (out, complaints) = tail(&["--file", file.path().to_str().unwrap(), "--json"]).unwrap();
     assert_eq!(out, FILE.replace("nonsense\n", ""));
     assert_eq!(complaints, "line 3: not a JSON record, passed over\n");
+    let path = file.path().to_str().unwrap();
+    assert_eq!(tail(&["--file", path, "--format", "json"]).unwrap().0, out);
+    for both in ["json", "ocsf", "text"] {
+        assert_eq!(tail(&["--file", path, "--json", "--format", both]).unwrap_err().code(), 64, "{both}");
+    }
+    let (events, _) = tail(&["--file", path, "--deny", "--format", "ocsf"]).unwrap();
+    let event: Value = serde_json::from_str(&events).unwrap();
+    assert_eq!((&event["metadata"]["uid"], events.lines().count()), (&"b".into(), 1));
 }
 
 #[test]

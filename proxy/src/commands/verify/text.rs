@@ -41,6 +41,9 @@ fn line(chain: &ChainReport, signatures: bool) -> String {
     if chain.copies > 0 {
         notes.push(format!("{} delivered again", chain.copies));
     }
+    if chain.late > 0 {
+        notes.push(format!("{} came after those behind them, as when a topic lost them", chain.late));
+    }
     if chain.stubs > 0 {
         notes.push(format!("{} too large for the topic, as stubs", chain.stubs));
     }

@@ -4,10 +4,10 @@ use std::path::{Component, PathBuf};
 
 use secrecy::ExposeSecret as _;
 
-use super::{name, no_duplicates, shown};
+use super::privacy::privacy;
+use super::shown;
 use crate::audit::keys::SigningKey;
-use crate::config::meant::{Audit, Durability, Privacy, PrivacyKey, Treatment};
-use crate::config::not_yet;
+use crate::config::meant::{Audit, Durability};
 use crate::config::secret::{self, Use};
 use crate::config::summary;
 use crate::config::written::Table;
@@ -73,23 +73,4 @@ fn without_kafka(table: &Table<'_>, durability: Option<Durability>, max_size: Op
         );
         table.warn("max_size", message);
     }
-}
-
-fn privacy(table: &Table<'_>) -> Option<Privacy> {
-    let (account, object) = (table.word::<Treatment>("account"), table.word::<Treatment>("object"));
-    let reported_ip = table.word::<Treatment>("reported_ip");
-    let mut keys = Vec::new();
-    let mut ids = Vec::new();
-    for written in table.tables("keys") {
-        let (id, value) = (name(&written, "id"), secret::read(&written, Use::Text));
-        ids.extend(id.clone());
-        keys.extend(id.zip(value).map(|(id, value)| PrivacyKey { id: id.value, value }));
-    }
-    no_duplicates(table, "privacy key", &ids);
-    for (key, treatment) in [("account", account), ("object", object), ("reported_ip", reported_ip)] {
-        if treatment == Some(Treatment::Hmac) && ids.is_empty() && !not_yet::is_missing("audit.privacy.keys") {
-            table.error(key, format!("`audit.privacy.{key} = \"hmac\"` needs `audit.privacy.keys`"));
-        }
-    }
-    Some(Privacy { account: account?, object: object?, reported_ip: reported_ip?, keys })
 }

@@ -1,5 +1,5 @@
-//! Where records are published: `[kafka]`, and the properties of librdkafka that would break the promise that every
-//! decision is published. Called by `check`.
+//! Where records are published: `[kafka]`. Which properties of librdkafka are not the user's to set is in
+//! `kafka::properties`. Called by `check`.
 
 use secrecy::SecretString;
 use toml::Spanned;
@@ -10,39 +10,11 @@ use crate::config::keys;
 use crate::config::meant::{Kafka, Property};
 use crate::config::secret::{self, Use};
 use crate::config::written::{At, Table};
+use crate::kafka::properties;
 
 const REFERENCE: &str = "{ file = \"…\" } or { env = \"…\" }";
 /// Longest topic name that brokers take.
 const LONGEST_TOPIC: usize = 249;
-
-/// Properties that are ours to set, and why. A name that ends with `*` stands for all that begin so.
-const REFUSED: &[(&str, &str)] = &[
-    ("acks", "a record counts as published only when all replicas in sync have it"),
-    ("request.required.acks", "a record counts as published only when all replicas in sync have it"),
-    ("enable.idempotence", "without it a retry can publish twice or out of order"),
-    ("enable.gapless.guarantee", "a fatal error is answered by a new producer that begins at the cursor"),
-    ("message.timeout.ms", "a record that times out would be lost"),
-    ("delivery.timeout.ms", "a record that times out would be lost"),
-    ("retries", "a record that is given up would be lost"),
-    ("message.send.max.retries", "a record that is given up would be lost"),
-    ("max.in.flight*", "more would let records change their order"),
-    ("transactional.id", "a transaction could take back what counted as published"),
-    ("transaction.timeout.ms", "there are no transactions"),
-    ("queue.buffering.max.messages", "the publisher sizes its window itself; the spool is the buffer"),
-    ("queue.buffering.max.kbytes", "the publisher sizes its window itself; the spool is the buffer"),
-    ("bootstrap.servers", "write `kafka.brokers`"),
-    ("metadata.broker.list", "write `kafka.brokers`"),
-    ("allow.auto.create.topics", "a topic made by accident has the wrong retention"),
-    ("partitioner*", "a chain stays in the partition it was opened in"),
-    ("queuing.strategy", "anything but first in, first out would let records change their order"),
-    ("msg_order_cmp", "records keep the order of their chain"),
-    ("message.max.bytes", "a record that is too large is published as a stub, for which its size must be known"),
-    ("delivery.report.only.error", "the cursor follows the acknowledgements"),
-    ("test.mock*", "records would go to a broker that is none"),
-    ("plugin.library.paths", "no foreign code is loaded"),
-    ("*_cb", "callbacks are not settings"),
-    ("*.cb", "callbacks are not settings"),
-];
 
 pub fn kafka(table: &Table<'_>) -> Option<Kafka> {
     let brokers = brokers(table);
@@ -99,7 +71,7 @@ fn topic(table: &Table<'_>, key: &str) -> Option<String> {
 }
 
 fn property(table: &Table<'_>, name: &At<String>, value: &Spanned<DeValue<'_>>) -> Option<Property> {
-    if let Some(why) = refused(name) {
+    if let Some(why) = properties::refused(name) {
         table.page.error(&name.span, format!("`{}` cannot be set: {why}", shown(name)));
         return None;
     }
@@ -124,15 +96,11 @@ fn doubtful(table: &Table<'_>, name: &At<String>, value: &DeValue<'_>) {
     if name.value == "enable.ssl.certificate.verification" && off {
         table.page.warn(&name.span, format!("`{} = false`: whoever answers is taken for Kafka", name.value));
     }
-}
-
-fn refused(name: &str) -> Option<&'static str> {
-    let matches = |pattern: &str| match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
-        (Some(prefix), _) => name.starts_with(prefix),
-        (None, Some(suffix)) => name.ends_with(suffix),
-        (None, None) => name == pattern,
-    };
-    REFUSED.iter().find(|(pattern, _)| matches(pattern)).map(|(_, why)| *why)
+    if name.value == "ssl.endpoint.identification.algorithm" && value.as_str() == Some("none") {
+        let message =
+            format!("`{} = \"none\"`: any server with a certificate of the authority is taken for Kafka", name.value);
+        table.page.warn(&name.span, message);
+    }
 }
 
 /// The value of a free name: a text, a number, a flag, or a reference to a secret.
@@ -170,18 +138,6 @@ pub(super) fn property_value(
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn what_weakens_delivery_is_refused() {
-        for name in
-            ["acks", "max.in.flight", "max.in.flight.requests.per.connection", "partitioner", "dr_cb", "retries"]
-        {
-            assert!(super::refused(name).is_some(), "{name}");
-        }
-        for name in ["linger.ms", "security.protocol", "sasl.password", "compression.codec", "retry.backoff.ms"] {
-            assert!(super::refused(name).is_none(), "{name}");
-        }
-    }
-
     #[test]
     fn brokers_have_host_and_port() {
         for good in ["127.0.0.1:9092", "[::1]:9092", "kafka-0.kafka:9092"] {

@@ -19,6 +19,8 @@ fn env(name: &str) -> Option<String> {
         "TOKEN" => Some("Bearer hunter2".to_owned()),
         "EMPTY" => Some(String::new()),
         "LINES" => Some("a\nb".to_owned()),
+        "KEY" => Some("hunter2, and as much more as a key needs".to_owned()),
+        "OTHER" => Some("another hunter2, and as much more as a key needs".to_owned()),
         _ => None,
     }
 }
@@ -274,14 +276,13 @@ fn what_would_lose_records_is_refused() {
 
 #[test]
 fn what_is_not_built_is_refused() {
-    let authorizer = "[[route]]\nname = \"r\"\nask = [\"opa\"]\nshadow = [\"opa\"]\n[cache]\nrecheck = 1";
+    let authorizer = "[[route]]\nname = \"r\"\nask = [\"opa\"]\nshadow = [\"opa\"]";
     before(
         "[audit]",
         authorizer,
         &[
             "9:10: `route.shadow` is not available in this version",
             "9:11: `opa` is asked by this route already; a shadow is another one",
-            "11:11: `cache.recheck` is not available in this version",
         ],
     );
     let audit = "signing_key = { env = \"TOKEN\" }\nprivacy = { account = \"hmac\", object = \"plian\" }";
@@ -290,12 +291,12 @@ fn what_is_not_built_is_refused() {
         audit,
         &[
             "8:15: `audit.signing_key`: not an Ed25519 key in the form of C2SP signed notes: malformed verifier key; `countersign keygen` makes one",
-            "9:23: `audit.privacy.account = \"hmac\"` is not available in this version",
+            "9:23: `audit.privacy.account` needs `audit.privacy.keys`",
             "9:40: `audit.privacy.object` does not know `plian`; did you mean `plain`?",
         ],
     );
     // The defaults, written out, ask for nothing.
-    before("[audit]", "dialect = \"minio\"\n[cache]\nrecheck = 0.0", &[]);
+    before("[audit]", "dialect = \"minio\"", &[]);
     before("[kafka]", "privacy = { account = \"plain\" }", &[]);
 }
 
@@ -342,4 +343,38 @@ fn secrets_are_references_and_never_shown() {
     before("[kafka]", "[otlp]\nheaders = \"hunter2\"", &["9:11: `otlp.headers` takes a table"]);
     before("[audit]", "token = { env = \"EMPTY\" }", &["6:17: environment variable `EMPTY` is empty"]);
     before("[audit]", "token = { env = \"TOKEN\" }", &[]);
+}
+
+#[test]
+fn privacy_is_never_plain_for_want_of_a_key() {
+    before(
+        "[kafka]",
+        "privacy = { account = \"hmac\", object = \"prefix\", reported_ip = \"hmac\" }",
+        &[
+            "8:23: `audit.privacy.account` needs `audit.privacy.keys`",
+            "8:40: `audit.privacy.object` needs `audit.privacy.keys`",
+            "8:64: `audit.privacy.reported_ip` needs `audit.privacy.keys`",
+        ],
+    );
+    let keys = "[audit.privacy]\naccount = \"hmac\"\nkeys = [\n{ id = \"a\", file = \"/nowhere/key\" },\n{ id = \"b\", env = \"UNSET\" },\n\
+                { id = \"c\", env = \"TOKEN\" },\n{ id = \"c d\", env = \"KEY\" },\n{ id = \"a\", env = \"KEY\" },\n{ env = \"OTHER\" }]";
+    before(
+        "[kafka]",
+        keys,
+        &[
+            "11:20: cannot read `/nowhere/key`: no such file or directory",
+            "12:19: environment variable `UNSET` is not set",
+            "13:19: this is no privacy key: it has 14 bytes, a key has 32 or more: `openssl rand -hex 32` makes one",
+            "14:8: `audit.privacy.keys.id` is `c d`, but takes 1 to 64 of A-Z a-z 0-9 . _ -",
+            "15:1: the privacy keys `c d` and `a` are the same key",
+            "15:8: privacy key `a` stands here twice",
+            "16:1: `audit.privacy.keys.id` is missing: a text",
+        ],
+    );
+    let unused = "privacy = { keys = [{ id = \"a\", env = \"KEY\" }] }";
+    let warning =
+        "8:20: warning: `audit.privacy.keys` are not used: accounts, objects and addresses are recorded plain";
+    before("[kafka]", unused, &[warning]);
+    // Neither needs a key.
+    before("[kafka]", "privacy = { account = \"drop\", object = \"drop\", reported_ip = \"truncate\" }", &[]);
 }

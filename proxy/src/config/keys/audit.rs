@@ -60,21 +60,37 @@ pub static PRIVACY: &[Key] = &[
         "account",
         Takes::Word(&["plain", "hmac", "drop"]),
         Given::Default("\"plain\""),
-        "Account, principal, parent and groups.",
+        "Account, principal, parent and groups, and the users and groups that admin actions are about.",
     ),
-    key("object", Takes::Word(&["plain", "prefix", "hmac", "drop"]), Given::Default("\"plain\""), "Object keys."),
+    key(
+        "object",
+        Takes::Word(&["plain", "prefix", "hmac", "drop"]),
+        Given::Default("\"plain\""),
+        "Object keys and listed prefixes. `prefix` keeps up to four directories readable and makes a pseudonym of the whole key.",
+    ),
     key(
         "reported_ip",
         Takes::Word(&["plain", "truncate", "hmac", "drop"]),
         Given::Default("\"plain\""),
-        "The address that MinIO reports for its client.",
+        "The address that MinIO reports for its client, and those of unauthorized attempts. `truncate` keeps the /24 of IPv4, \
+         the /48 of IPv6.",
     ),
-    key("keys", Takes::Tables(PRIVACY_KEY), Given::Absent("no pseudonyms"), "Keys for `hmac`; the last one is used."),
+    key(
+        "keys",
+        Takes::Tables(PRIVACY_KEY),
+        Given::Absent("no pseudonyms"),
+        "Keys for pseudonyms. The last one is in force; earlier ones are for `pseudonym`. What pseudonyms promise: EVENTS.md.",
+    ),
 ];
 
 pub static PRIVACY_KEY: &[Key] = &[
-    key("id", Takes::Text, Given::Required, "Its name in records."),
-    key("file", Takes::Text, Given::Absent("or `env`"), "Path of a file that holds the key."),
+    key("id", Takes::Text, Given::Required, "Its name in records (`privacy_key_id`), such as the month it is for."),
+    key(
+        "file",
+        Takes::Text,
+        Given::Absent("or `env`"),
+        "Path of a file that holds the key: 32 bytes of text or more, as `openssl rand -hex 32` makes it.",
+    ),
     key("env", Takes::Text, Given::Absent("or `file`"), "Name of the environment variable that holds the key."),
 ];
 

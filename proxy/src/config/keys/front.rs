@@ -94,13 +94,13 @@ pub static ADMIN: &[Key] = &[
         "address",
         Takes::Address,
         Given::Default("\"127.0.0.1:9281\""),
-        "IP address and port of `/metrics`, `/livez` and `/readyz`. On loopback unless said.",
+        "IP address and port of `/metrics`, `/livez`, `/readyz` and `/purge`. On loopback unless said.",
     ),
     key(
         "token",
         Takes::Secret,
-        Given::Absent("what changes state is refused"),
-        "Sent in `Authorization` by whoever changes state, for example empties the cache.",
+        Given::Absent("on loopback whoever is on this machine may; elsewhere what changes state is refused"),
+        "Sent in `Authorization`, verbatim, by whoever changes state, that is, purges the cache.",
     ),
 ];
 

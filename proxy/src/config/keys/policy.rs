@@ -152,6 +152,7 @@ pub static CACHE: &[Key] = &[
         "recheck",
         Takes::Share,
         Given::Default("0.0"),
-        "Share of hits asked again to prove the key; a lasting difference switches that route's cache off.",
+        "Share of hits asked again, after their answer, to prove the key; a lasting difference switches that route's cache \
+         off. Above 0 up to 16 MiB of questions are held in memory as they were sent.",
     ),
 ];

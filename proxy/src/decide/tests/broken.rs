@@ -7,9 +7,9 @@ fn breaking(failures: u32) -> Limits {
     Limits { breaker, retries: 0, ..limits() }
 }
 
-fn counted(only: &Arc<Scripted>, limits: Limits) -> (Decider, Arc<Metrics>) {
+fn counted(only: &Arc<Scripted>, limits: Limits) -> (Arc<Decider>, Arc<Metrics>) {
     let metrics = Metrics::new(&Names { authorizers: vec!["only".into()], ..Names::default() });
-    (Decider::new(options(&[(only, limits)]), metrics.clone()).unwrap(), metrics)
+    (Arc::new(Decider::new(options(&[(only, limits)]), metrics.clone()).unwrap()), metrics)
 }
 
 async fn reason(decider: &Decider) -> Reason {
@@ -62,7 +62,7 @@ async fn a_bad_answer_is_an_answer() {
         let only = Scripted::new("only", &[fail, fail, between, fail, fail, Say(YES)]);
         let mut options = options(&[(&only, breaking(3))]);
         options.cache.entries = 0;
-        let decider = Decider::new(options, Metrics::new(&Names::default())).unwrap();
+        let decider = Arc::new(Decider::new(options, Metrics::new(&Names::default())).unwrap());
         for _ in 0..5 {
             assert_ne!(reason(&decider).await, Reason::BreakerOpen);
         }
@@ -86,16 +86,44 @@ async fn an_abandoned_probe_does_not_wedge_it() {
 async fn one_probe_at_a_time_and_the_next_authorizer_serves_meanwhile() {
     let only = Scripted::new("only", &[Fail(Reason::Connect), After(SECOND / 4, YES)]);
     let other = Scripted::new("other", &[Say(NO), Say(NO), Say(NO)]);
-    let decider = Arc::new(decider(&[(&only, breaking(1)), (&other, limits())]));
+    let decider = decider(&[(&only, breaking(1)), (&other, limits())]);
     assert!(ask(&decider, &request()).await.0.fallback);
     tokio::time::advance(5 * SECOND).await;
-    let probing = tokio::spawn({
-        let decider = decider.clone();
-        async move { ask(&decider, &request()).await.0 }
-    });
+    let probing = asking(&decider, request());
     tokio::time::sleep(SECOND / 8).await;
-    let (meanwhile, _) = ask(&decider, &request()).await;
+    // An equal one would wait for what becomes of the probe.
+    let (meanwhile, _) = ask(&decider, &Request { account: "bob".into(), ..request() }).await;
     assert_eq!(reasons(&meanwhile), [("only", 0, Reason::BreakerOpen), ("other", 1, Reason::Denied)]);
     assert_eq!(probing.await.unwrap().decided_by.as_deref(), Some("only"));
     assert_eq!(only.asked(), 2);
+}
+
+/// Equal questions wait while one of them probes. Whatever becomes of it, each of them gets its answer, and the next probe
+/// is not far.
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_probe_is_not_left_waiting() {
+    let take = SECOND / 8;
+    for (probe, expected, asked) in [
+        (vec![After(take, YES)], [Reason::Allowed; 3], 1),
+        // It shows nothing, so the next one probes.
+        (vec![Panic, After(take, NO)], [Reason::Internal, Reason::Denied, Reason::Denied], 2),
+        (vec![Fail(Reason::Dns)], [Reason::Dns, Reason::BreakerOpen, Reason::BreakerOpen], 1),
+    ] {
+        let only = Scripted::new("only", &[Fail(Reason::Connect)]);
+        let decider = decider(&[(&only, breaking(1))]);
+        reason(&decider).await;
+        tokio::time::advance(5 * SECOND).await;
+        only.script.lock().extend(probe.iter().copied());
+        let crowd: Vec<_> = (0..3).map(|_| asking(&decider, request())).collect();
+        for (one, expected) in crowd.into_iter().zip(expected) {
+            // The pipeline makes `internal` of a panic.
+            assert_eq!(one.await.map_or(Reason::Internal, |decided| decided.outcome.reason()), expected);
+        }
+        assert_eq!(only.asked(), 1 + asked, "{expected:?}");
+        assert!(decider.memory_is_quiet());
+        tokio::time::advance(5 * SECOND).await;
+        only.script.lock().push_back(Say(YES));
+        let other = Request { account: "bob".into(), ..request() };
+        assert_eq!(ask(&decider, &other).await.0.outcome.reason(), Reason::Allowed, "{expected:?}");
+    }
 }

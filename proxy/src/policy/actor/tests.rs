@@ -11,14 +11,14 @@ fn actor(changes: Value) -> Actor {
     for (name, value) in changes.as_object().unwrap() {
         input[name] = value.clone();
     }
-    Actor::of(&question::read(json!({"input": input}).to_string().into()).unwrap())
+    Actor::of(&question::read(json!({"input": input}).to_string().into()).unwrap(), &Privacy::PLAIN)
 }
 
 fn vector(id: &str) -> Actor {
     let lines = include_str!("../../../tests/vectors/minio-requests.jsonl").lines();
     let mut rows = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
     let row = rows.find(|row| row["id"] == id).unwrap();
-    Actor::of(&question::read(row["body"].to_string().into()).unwrap())
+    Actor::of(&question::read(row["body"].to_string().into()).unwrap(), &Privacy::PLAIN)
 }
 
 #[test]

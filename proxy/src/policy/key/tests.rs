@@ -246,3 +246,130 @@ fn two_processes_never_share_a_key() {
     assert_ne!(one.key(&asked.request, "c", "r"), other.key(&asked.request, "c", "r"));
     assert_eq!(one.key(&asked.request, "c", "r"), one.key(&asked.request, "c", "r"));
 }
+
+/// A question of a real MinIO, in parts that can be changed one by one.
+fn real_questions() -> Vec<Request> {
+    let lines = include_str!("../../../tests/vectors/minio-requests.jsonl").lines();
+    lines
+        .map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            crate::wire::question::read(row["body"].to_string().into()).unwrap()
+        })
+        .collect()
+}
+
+/// A text within a question.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    Account,
+    Action,
+    OriginalAction,
+    Bucket,
+    Object,
+    Group(usize),
+    Name(usize),
+    Value(usize, usize),
+}
+
+impl Place {
+    /// Every text that counts.
+    fn all(request: &Request) -> Vec<Self> {
+        let ignored = |name: &str| IGNORED_BY_DEFAULT.contains(&name) || name == PAYLOAD_HASH;
+        let mut all = vec![Self::Account, Self::Action, Self::Bucket, Self::Object];
+        all.extend(request.original_action.iter().map(|_| Self::OriginalAction));
+        all.extend((0..request.groups.iter().flatten().count()).map(Self::Group));
+        for (number, (name, values)) in request.conditions.iter().enumerate().filter(|(_, c)| !ignored(&c.0)) {
+            assert!(!name.is_empty());
+            all.push(Self::Name(number));
+            all.extend((0..values.len()).map(|value| Self::Value(number, value)));
+        }
+        all
+    }
+
+    fn text(self, request: &mut Request) -> &mut String {
+        match self {
+            Self::Account => &mut request.account,
+            Self::Action => &mut request.action,
+            Self::OriginalAction => request.original_action.as_mut().unwrap(),
+            Self::Bucket => &mut request.bucket,
+            Self::Object => &mut request.object,
+            Self::Group(number) => &mut request.groups.as_mut().unwrap()[number],
+            Self::Name(number) => &mut request.conditions[number].0,
+            Self::Value(number, value) => &mut request.conditions[number].1[value],
+        }
+    }
+}
+
+/// C10: a million questions, each unlike every other in one place, have a million keys. Places are all texts of real
+/// questions; changes are characters put in, taken away and replaced.
+#[test]
+fn a_million_changes_make_a_million_keys() {
+    const LEAST: usize = 1_000_000;
+    let mut keys = std::collections::HashSet::with_capacity(LEAST * 2);
+    let mut bases: Vec<_> = real_questions().into_iter().map(|base| (Place::all(&base), base)).collect();
+    assert!(bases.iter().map(|(places, _)| places.len()).sum::<usize>() > 200, "real questions have many places");
+    let maker = maker(1);
+    for number in 0_usize.. {
+        for (places, request) in &mut bases {
+            for place in places {
+                let original = place.text(request).clone();
+                // The number makes the change another one than that of any round before.
+                let end = original.floor_char_boundary(number % (original.len() + 1));
+                let (before, after) = original.split_at(end);
+                *place.text(request) = match number % 3 {
+                    0 => format!("{before}~{number}~{after}"),
+                    1 => format!("{before}~{number}~"),
+                    _ => format!("~{number}~{after}"),
+                };
+                let is_new = keys.insert(maker.key(request, "local", "default"));
+                assert!(is_new, "round {number}, {place:?} of {request:?}");
+                *place.text(request) = original;
+            }
+        }
+        if keys.len() >= LEAST {
+            break;
+        }
+    }
+    for (_, base) in &bases {
+        assert!(!keys.contains(&maker.key(base, "local", "default")), "no change made an original question");
+    }
+}
+
+/// The other half of the promise: what only tells calls apart does not.
+#[test]
+fn real_traffic_that_repeats_itself_hits() {
+    let (bases, maker) = (real_questions(), maker(1));
+    let mut seen = std::collections::HashSet::new();
+    let (mut asked, mut hits) = (0, 0);
+    for call in 0..20 {
+        for base in &bases {
+            let mut request = base.clone();
+            for (name, values) in &mut request.conditions {
+                let changes = [
+                    "CurrentTime",
+                    "EpochTime",
+                    "Date",
+                    "X-Amz-Date",
+                    "Authorization",
+                    "X-Amz-Signature",
+                    "X-Amz-Security-Token",
+                    "Amz-Sdk-Invocation-Id",
+                    "X-Request-Id",
+                    "Traceparent",
+                    "uploadId",
+                    "partNumber",
+                    "continuation-token",
+                ];
+                if changes.contains(&name.as_str()) {
+                    values.iter_mut().for_each(|value| value.push_str(&call.to_string()));
+                }
+                if name == PAYLOAD_HASH && values[0].len() == 64 {
+                    values[0] = crate::policy::limited::sha256_hex(call.to_string());
+                }
+            }
+            asked += 1;
+            hits += usize::from(!seen.insert(maker.key(&request, "local", "default")));
+        }
+    }
+    assert!(hits * 100 >= asked * 90, "{hits} of {asked}");
+}

@@ -11,7 +11,7 @@ fn resource(changes: Value) -> Resource {
     for (name, value) in changes.as_object().unwrap() {
         input[name] = value.clone();
     }
-    Resource::of(&question::read(json!({"input": input}).to_string().into()).unwrap())
+    Resource::of(&question::read(json!({"input": input}).to_string().into()).unwrap(), &Privacy::PLAIN)
 }
 
 fn bare(kind: ResourceKind) -> Resource {

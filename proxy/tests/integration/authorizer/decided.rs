@@ -12,7 +12,7 @@ use countersign::trace::Tracer;
 
 use super::*;
 
-fn decider(urls: &[String], timeout: Duration) -> Decider {
+fn decider(urls: &[String], timeout: Duration) -> Arc<Decider> {
     let limits = Limits {
         timeout,
         retries: 1,
@@ -38,9 +38,10 @@ fn decider(urls: &[String], timeout: Duration) -> Decider {
             actions: Globs::any(),
             ignore: IgnoreList::new::<&str>(true, &[]),
             generation: 1,
+            recheck: 0.0,
         },
     };
-    Decider::new(options, Metrics::new(&Names::default())).unwrap()
+    Arc::new(Decider::new(options, Metrics::new(&Names::default())).unwrap())
 }
 
 async fn decide(decider: &Decider) -> (Decided, Option<Fresh>) {

@@ -17,14 +17,14 @@ use tempfile::TempDir;
 
 use super::*;
 
-struct Identity {
-    certificate: X509,
-    key: PKey<Private>,
+pub struct Identity {
+    pub certificate: X509,
+    pub key: PKey<Private>,
 }
 
 impl Identity {
     /// Signed by `by`, or by itself; valid for `days` from a day that is `ago` days back.
-    fn new(name: &str, by: Option<&Self>, ago: i64, days: i64) -> Self {
+    pub fn new(name: &str, by: Option<&Self>, ago: i64, days: i64) -> Self {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
         let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
         let mut subject = X509NameBuilder::new().unwrap();
@@ -50,7 +50,7 @@ impl Identity {
         Self { certificate: builder.build(), key }
     }
 
-    fn write(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
+    pub fn write(&self, directory: &Path, name: &str) -> (PathBuf, PathBuf) {
         let (certificate, key) = (directory.join(format!("{name}.crt")), directory.join(format!("{name}.key")));
         std::fs::write(&certificate, self.certificate.to_pem().unwrap()).unwrap();
         std::fs::write(&key, self.key.private_key_to_pem_pkcs8().unwrap()).unwrap();

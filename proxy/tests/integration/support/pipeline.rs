@@ -12,6 +12,7 @@ use countersign::decide::{self, CacheOptions, Decider, breaker};
 use countersign::metrics::{Metrics, Names};
 use countersign::pipeline::{Inbound, Options, Pipeline, Suspicious};
 use countersign::policy::key::IgnoreList;
+use countersign::policy::privacy::Privacy;
 use countersign::policy::route::{Combine, Globs, Lifetimes, Matcher, Route, Routes};
 use countersign::policy::verdict::Durability;
 use countersign::trace::Tracer;
@@ -34,6 +35,7 @@ pub async fn with(authorizer: Arc<dyn Authorizer>) -> (Pipeline, PathBuf, tempfi
         durability: Durability::Synced,
         probes: Durability::Written,
         suspicious: Suspicious::Record,
+        privacy: Privacy::PLAIN,
         generation: "test".into(),
         source,
     };
@@ -41,7 +43,7 @@ pub async fn with(authorizer: Arc<dyn Authorizer>) -> (Pipeline, PathBuf, tempfi
     (pipeline, directory, dir)
 }
 
-fn decider(authorizer: Arc<dyn Authorizer>, metrics: &Arc<Metrics>) -> Decider {
+pub fn decider(authorizer: Arc<dyn Authorizer>, metrics: &Arc<Metrics>) -> Decider {
     let limits = Limits {
         timeout: Duration::from_millis(500),
         retries: 0,
@@ -58,8 +60,13 @@ fn decider(authorizer: Arc<dyn Authorizer>, metrics: &Arc<Metrics>) -> Decider {
         combine: Combine::First,
         cache: Lifetimes::OFF,
     };
-    let cache =
-        CacheOptions { entries: 16, actions: Globs::any(), ignore: IgnoreList::new::<&str>(true, &[]), generation: 1 };
+    let cache = CacheOptions {
+        entries: 16,
+        actions: Globs::any(),
+        ignore: IgnoreList::new::<&str>(true, &[]),
+        generation: 1,
+        recheck: 0.0,
+    };
     let routes = Routes::new(vec![everything]);
     let options = decide::Options { authorizers: vec![(authorizer, limits)], routes, cache };
     Decider::new(options, metrics.clone()).unwrap()

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use countersign::metrics::names::{Kind, METRICS};
+use countersign::metrics::names::{CertificateUse, Kind, METRICS};
 use countersign::metrics::{DecisionPoint, FrontOutcome, Metrics, Names};
 use countersign::policy::purpose::ActionClass;
 use countersign::policy::verdict::{CacheState, Decision, Origin, Reason};
@@ -26,7 +26,7 @@ pub fn sample(text: &str, series: &str) -> f64 {
 }
 
 /// Every series without its value: labels end with `} `, and a series without labels at the first space.
-fn series(text: &str) -> BTreeSet<&str> {
+pub fn series(text: &str) -> BTreeSet<&str> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.split_once("} ").or_else(|| line.split_once(' ')).unwrap().0).collect()
 }
@@ -46,7 +46,9 @@ fn point(route: Option<&str>) -> DecisionPoint<'_> {
 
 #[test]
 fn what_is_exposed_is_what_the_table_says() {
-    let text = Metrics::new(&names()).encode();
+    let metrics = Metrics::new(&names());
+    metrics.certificate(CertificateUse::AuthorizerCa, "opa", 1_800_000_000);
+    let text = metrics.encode();
     assert!(text.ends_with("# EOF\n"));
     let exposed: BTreeMap<&str, &str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();

@@ -96,6 +96,9 @@ fn every_member_is_explained() {
     amendment.retain(|name| !name.starts_with("chain."));
     let mut found = difference("envelope", &envelope, &first_cells(section(&text, "The envelope")));
     found.extend(difference("decision", &members(data(0), &all, ""), &first_cells(section(&text, "A decision"))));
+    let mut stub = members(data(4), &all, "");
+    stub.retain(|name| !name.starts_with("chain."));
+    found.extend(difference("stub", &stub, &first_cells(section(&text, "Stubs"))));
     found.extend(difference("amendment", &amendment, &first_cells(section(&text, "Amendments"))));
     let told = rows(section(&text, "Lifecycle events"));
     let told: BTreeMap<String, Names> = told.iter().map(|row| (row[0].replace('`', ""), quoted(row[1]))).collect();
@@ -103,6 +106,36 @@ fn every_member_is_explained() {
     found.extend(difference("event", &events.keys().cloned().collect(), &told.keys().cloned().collect()));
     for (event, names) in &events {
         found.extend(told.get(event).map(|told| difference(event, names, told)).unwrap_or_default());
+    }
+    files::fail_on(&found);
+}
+
+/// The table of what a record says about people names every member of a decision, and says of each how personal it is.
+#[test]
+fn every_member_has_its_class() {
+    let all = record(Form::Closed);
+    let text = document();
+    // The first table of the section is that of the settings.
+    let part = section(&text, "Personal data").split_once("| member | class |").expect("the table of classes").1;
+    let table = format!("| member | class |{part}");
+    let rows = rows(&table);
+    let decision = &all["anyOf"][0];
+    let mut is = members(&decision["properties"]["data"], &all, "");
+    is.extend(members(decision, &all, "").into_iter().filter(|name| !name.starts_with("data.")));
+    is.insert("peers".to_owned());
+    let told: Names = rows.iter().flat_map(|row| quoted(row[0])).collect();
+    let mut found = difference("personal data", &is, &told);
+    let settings = ["account", "object", "reported_ip"];
+    for row in &rows {
+        if !["0", "1", "2", "3"].contains(&row[1])
+            || !quoted(row[2]).iter().all(|name| settings.contains(&name.as_str()))
+        {
+            found.push(format!("personal data: {} has the class `{}` and is hidden by `{}`", row[0], row[1], row[2]));
+        }
+        // What is personal is hidden by something.
+        if matches!(row[1], "2" | "3") && row[2].trim_matches(['–', ' ']).is_empty() {
+            found.push(format!("personal data: nothing hides {}", row[0]));
+        }
     }
     files::fail_on(&found);
 }

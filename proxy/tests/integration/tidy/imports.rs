@@ -14,7 +14,16 @@ const ROWS: [(&str, &[&str]); 7] = [
     ("words", &["policy::request", "policy::verdict"]),
     (
         "pure",
-        &["wire", "policy", "audit::record", "audit::lifecycle", "audit::segment", "audit::chain", "audit::envelope"],
+        &[
+            "wire",
+            "policy",
+            "audit::record",
+            "audit::lifecycle",
+            "audit::segment",
+            "audit::chain",
+            "audit::envelope",
+            "audit::stub",
+        ],
     ),
     ("edges", &["metrics", "trace", "authorizer", "audit", "kafka"]),
     ("decide", &["decide"]),

@@ -1,0 +1,61 @@
+"""The page *Authorizers*: whether they answer, how fast, and what came of each attempt."""
+
+from house import ME, QUIET, Target, choice, colours, latency, lines, number, page as a_page, quantile, rate, value
+
+REQUESTS = "countersign_authorizer_requests_total"
+DURATION = "countersign_authorizer_duration_seconds"
+# What is counted under `unknown` no configuration names: there is nobody to look at.
+WHO = 'authorizer=~"$authorizer", authorizer!="unknown"'
+DENIED = f'{WHO}, outcome="denied"'
+ANSWERED = f'{WHO}, outcome=~"allowed|denied"'
+FAILED = f'{WHO}, outcome!~"allowed|denied"'
+BY = "authorizer"
+LEFT = f"min by (use, name) (countersign_tls_certificate_expiry_timestamp_seconds{{{ME}}}) - time()"
+
+NOW = [
+    number("Attempts that failed", "Share of attempts that brought no verdict. Each is a deny, unless a retry or a fallback "
+           "saved it. Ask the authorizer what Countersign asks it, from the same machine; *Outcomes* has the reason.",
+           [Target(f"{rate(REQUESTS, FAILED, BY)} / {rate(REQUESTS, WHO, BY)}", "{{authorizer}}")], unit="percentunit",
+           width=8, maximum=1, words=[QUIET], limits=colours((None, "green"), (0.01, "orange"), (0.5, "red"))),
+    number("Slowest one in a hundred", "p99 of one attempt. Near the authorizer's `timeout` (500 ms by default) denies with "
+           "`timeout` follow: find out what is slow there before you raise it.",
+           [Target(quantile(0.99, DURATION, BY, WHO), "{{authorizer}}")], unit="s", width=8, words=[QUIET],
+           limits=colours((None, "green"), (0.1, "orange"), (0.4, "red"))),
+    number("Attempts per second", "What the cache leaves for the authorizer.",
+           [Target(rate(REQUESTS, WHO, BY), "{{authorizer}}")], unit="ops", width=8),
+]
+
+ANSWERS = [
+    lines("Latency", "One attempt; the points lead to traces. The authorizer's own numbers, if it has them, say how much of "
+          "this is the way there.", latency(DURATION, BY, labels=WHO, exemplars=True), unit="s",
+          width=12, limits=colours((None, "green"), (0.4, "red"))),
+    lines("Outcomes", "What came of each attempt. Anything but `allowed` and `denied` is the authorizer's fault or the "
+          "network's; docs/EVENTS.md says what to do about each word.",
+          [Target(rate(REQUESTS, WHO, "authorizer, outcome") + " > 0", "{{authorizer}}: {{outcome}}")], unit="ops",
+          width=12, stack=True),
+    lines("Share of verdicts that deny", "Of the attempts that were answered. A step without a fault is a change of policy: "
+          "ask who made it.",
+          [Target(f"{rate(REQUESTS, DENIED, BY)} / {rate(REQUESTS, ANSWERED, BY)}", "{{authorizer}}")], unit="percentunit", maximum=1),
+    lines("Denied for the authorizer's fault", "Decisions, by route and reason: who feels it.",
+          [Target(rate("countersign_faults_total", 'side="authorizer"', "route, reason") + " > 0",
+                  "{{route}}: {{reason}}")], unit="ops"),
+    lines("In flight", "Attempts under way. At the authorizer's `max_in_flight` the next ones wait and then are "
+          "`authorizer_busy`: it is too slow for the load.",
+          [Target(value("countersign_authorizer_in_flight", by=BY, labels=WHO), "{{authorizer}}")]),
+]
+
+CERTIFICATES = [
+    lines("Certificates: time left", "Of the certificates and authorities that are configured. After it every question ends "
+          "in `tls`, or MinIO can no longer ask: renew, then restart. Nothing here: none is configured.",
+          [Target(LEFT, "{{use}}: {{name}}")], unit="s", width=24, height=6,
+          limits=colours((None, "red"), (2 * 86400, "orange"), (14 * 86400, "green"))),
+]
+
+
+def page():
+    return a_page(
+        "countersign-authorizers", "Countersign: authorizers",
+        "Whether the authorizers answer, how fast, and what came of each attempt. A red number means that callers are "
+        "refused because somebody else failed.",
+        [("Now", NOW), ("Answers", ANSWERS), ("TLS", CERTIFICATES)],
+        [choice("authorizer", "Authorizer", "Which authorizers", REQUESTS, 'authorizer!="unknown"')])

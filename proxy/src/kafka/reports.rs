@@ -1,0 +1,128 @@
+//! What librdkafka reports about the decisions' producer, collected during `poll` on the publisher's thread. Owned by
+//! `sink`, one for each producer.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use parking_lot::Mutex;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientContext, Message as _};
+
+use super::client::{Log, error_name};
+use super::sizes::Refused;
+use super::token;
+use crate::audit::chain;
+use crate::audit::publisher::{Event, Fault, Ticket};
+
+/// Records of refused batches that are remembered: more than can be under way one by one.
+const MAX_REFUSED: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    inbox: Mutex<Inbox>,
+    log: Log,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    events: Vec<Event>,
+    under_way: usize,
+    /// Those under way that are stubs.
+    stubs: BTreeSet<Ticket>,
+    refused: Vec<Refused>,
+    fatal: bool,
+    /// The crate reports every error of a producer twice in a row.
+    reported: Option<(KafkaError, String)>,
+}
+
+impl Reports {
+    pub(super) fn sent(&self, ticket: Ticket, is_stub: bool) {
+        let mut inbox = self.inbox.lock();
+        inbox.under_way += 1;
+        if is_stub {
+            inbox.stubs.insert(ticket);
+        }
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.inbox.lock().under_way == 0
+    }
+
+    pub(super) fn take(&self, events: &mut Vec<Event>) {
+        events.append(&mut self.inbox.lock().events);
+    }
+
+    /// Records of batches that were refused for their size.
+    pub(super) fn refused(&self) -> Vec<Refused> {
+        std::mem::take(&mut self.inbox.lock().refused)
+    }
+
+    /// There was a fatal error, and nothing yet about the batch that led to it.
+    pub(super) fn is_unexplained(&self) -> bool {
+        let inbox = self.inbox.lock();
+        inbox.fatal && inbox.refused.is_empty() && inbox.under_way > 0
+    }
+}
+
+pub(super) fn fault(error: &KafkaError) -> Fault {
+    Fault { code: error_name(error), text: error.to_string() }
+}
+
+impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.log.line(level, facility, text);
+    }
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let mut inbox = self.inbox.lock();
+        let report = (error, reason.to_owned());
+        if inbox.reported.take().is_some_and(|before| before == report) {
+            return;
+        }
+        let told = Fault { code: error_name(&report.0), text: reason.to_owned() };
+        let fatal = report.0.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal);
+        inbox.fatal |= fatal;
+        inbox.events.push(if fatal { Event::Fatal(told) } else { Event::Trouble(told) });
+        inbox.reported = Some(report);
+    }
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        token::current(config)
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Ticket;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Ticket) {
+        let mut inbox = self.inbox.lock();
+        inbox.under_way = inbox.under_way.saturating_sub(1);
+        let was_stub = inbox.stubs.remove(&ticket);
+        match result {
+            Ok(_) if was_stub => inbox.events.push(Event::Stubbed(ticket)),
+            Ok(_) => inbox.events.push(Event::Acked(ticket)),
+            Err((error, message)) => {
+                let too_large = error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+                if too_large
+                    && inbox.refused.len() < MAX_REFUSED
+                    && let Some(value) = message.payload()
+                    && let Some(link) = chain::link(value)
+                {
+                    let (chain, seq, size) = (link.id.into(), link.seq, value.len());
+                    inbox.refused.push(Refused { chain, seq, size, was_stub });
+                }
+                inbox.events.push(Event::Failed(ticket, fault(error)));
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Answers that are taken back on somebody's word: the purge and its record. Who may is decided at the door, by `admin`.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use crate::audit::envelope::{micros, rfc3339};
+use crate::audit::lifecycle::Event;
+use crate::decide::purge::Rule;
+use crate::pipeline::Pipeline;
+use crate::policy::limited::limited;
+
+/// Longest recorded name of a bucket (bytes).
+const MAX_BUCKET: usize = 256;
+
+impl Pipeline {
+    /// Every decision that begins when this has returned is made without the answers that the rule takes back. The record
+    /// is written as soon as the spool can; the purge does not wait for that.
+    pub fn purge(&self, rule: Rule, client: &str, peer: Option<IpAddr>) {
+        let (account, bucket, prefix) = match &rule {
+            Rule::Everything => (None, None, None),
+            Rule::Matching { account, bucket, prefix } => (account.as_deref(), bucket.as_deref(), prefix.as_deref()),
+        };
+        let privacy = &self.options.privacy;
+        // Named and left out is not the same as not named.
+        let hidden = |shown: Option<String>| shown.unwrap_or_default();
+        let event = Event::CachePurged {
+            client: client.to_owned(),
+            peer: peer.map(|peer| peer.to_string()),
+            account: account.map(|name| hidden(privacy.account(name))),
+            bucket: bucket.map(|name| limited(name, MAX_BUCKET)),
+            prefix: prefix.map(|prefix| hidden(privacy.object(prefix))),
+            // Before the purge itself: the record says rather too little than too much.
+            at: rfc3339(micros(SystemTime::now())),
+        };
+        self.decider.purge(rule);
+        self.spool.record(event);
+    }
+}

@@ -1,0 +1,184 @@
+//! Records that a topic does not take for their size, on a real broker: the mock measures nothing.
+
+use std::process::Command;
+use std::time::SystemTime;
+
+use countersign::audit::chain::{Chain, link};
+use countersign::audit::envelope::{Draft, Kind, Source as Origin};
+use countersign::audit::stub;
+use countersign::audit::verify::{Outcome, Seen, Verification};
+use loadtest::laboratory::{Laboratory, kafka::Kafka, require};
+use loadtest::stub::{Script, Stub};
+
+use super::*;
+use crate::support::{Countersign, binary, eventually, question};
+
+/// Text that compresses by no more than a quarter: brokers look at what arrives.
+fn noise(bytes: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    (0..bytes).map(|_| char::from(LETTERS[rand::Rng::random_range(&mut rand::rng(), 0..64)])).collect()
+}
+
+/// Records of [`CHAIN`] with so much in them.
+fn records(sizes: impl Iterator<Item = usize>) -> Vec<Vec<u8>> {
+    let mut chain = Chain::new(CHAIN.into());
+    let one = |size: usize| {
+        let data = serde_json::json!({"decision": "deny", "filler": noise(size)});
+        let draft = Draft::new(&Origin::new("i"), Kind::Decision, uuid::Uuid::now_v7(), SystemTime::now(), None, &data);
+        let mut value = Vec::new();
+        chain.finish(&draft.unwrap().head, &mut value);
+        value
+    };
+    sizes.map(one).collect()
+}
+
+async fn broker() -> Option<Kafka> {
+    require(Laboratory::open().unwrap().kafka().start().await)
+}
+
+fn options(kafka: &Kafka, topic: &str) -> SinkOptions {
+    SinkOptions::new(connection(kafka.bootstrap()), topic)
+}
+
+/// First occurrences, in order; that duplicates are the same record is for `verify` to say.
+fn first_values(found: &[Record]) -> Vec<Vec<u8>> {
+    let mut seen = HashSet::new();
+    let values = found.iter().map(|record| record.value.clone());
+    values.filter(|value| seen.insert(link(value).unwrap().seq)).collect()
+}
+
+fn assert_verifies(found: &[Record], stubs: u64) {
+    let mut verification = Verification::default();
+    found.iter().for_each(|record| verification.record(Seen::read(&record.value)));
+    let report = verification.finish(&[]);
+    assert_eq!(report.outcome, Outcome::Whole, "{:?}", report.findings);
+    assert_eq!(report.chains[0].stubs, stubs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_records_that_are_too_large_alone_become_stubs() {
+    let Some(kafka) = broker().await else { return };
+    kafka.create_topic_with("small", 1, &[("max.message.bytes", "8000")]).await.unwrap();
+    // 300 records that fit, most of a batch together too large, three that do not fit; the last one does.
+    let values = records((0..300).map(|n| if n % 100 == 50 { 14_000 + n } else { 500 + n }));
+    let source = Numbers::of(values.clone());
+    let (publisher, metrics) = ship(source.clone(), options(&kafka, "small"));
+    assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+    let found = read_topic(&connection(kafka.bootstrap()), "small", Start::Beginning);
+    let expected: Vec<Vec<u8>> = values
+        .iter()
+        .enumerate()
+        .map(|(n, value)| if n % 100 == 50 { stub::of(value).unwrap() } else { value.clone() })
+        .collect();
+    assert!(first_values(&found) == expected, "each whole or, where it does not fit, as its stub");
+    assert_verifies(&found, 3);
+    assert_eq!(*source.stubbed.lock(), [50, 150, 250]);
+    assert_eq!(counted(&metrics, "countersign_kafka_stubs_total "), 3);
+    assert!(errors(&metrics, "message_size_too_large") >= 3);
+    // Another process that begins anew sends the same bytes.
+    let (publisher, _) = ship(Numbers::of(values), options(&kafka, "small"));
+    assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+    let again = read_topic(&connection(kafka.bootstrap()), "small", Start::Beginning);
+    assert!(again.len() >= 600);
+    assert!(again.iter().all(|record| expected.contains(&record.value)), "duplicates are byte-identical");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_takes_hardly_anything_holds_up_nothing() {
+    let Some(kafka) = broker().await else { return };
+    kafka.create_topic_with("tiny", 1, &[("max.message.bytes", "1100")]).await.unwrap();
+    let values = records((0..200).map(|_| 2000));
+    let (publisher, metrics) = ship(Numbers::of(values.clone()), options(&kafka, "tiny"));
+    assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+    let found = read_topic(&connection(kafka.bootstrap()), "tiny", Start::Beginning);
+    assert!(first_values(&found) == values.iter().map(|v| stub::of(v).unwrap()).collect::<Vec<_>>());
+    // Each refusal costs a new producer; after a few of them the rest is not tried.
+    let refusals = errors(&metrics, "message_size_too_large");
+    assert!(refusals < 40, "{refusals} refusals for 200 records");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_not_even_a_stub_fits_everything_waits_until_it_does() {
+    let Some(kafka) = broker().await else { return };
+    kafka.create_topic_with("none", 1, &[("max.message.bytes", "300")]).await.unwrap();
+    let values = records([2000, 10].into_iter());
+    let source = Numbers::of(values.clone());
+    let (publisher, metrics) = ship(source.clone(), options(&kafka, "none"));
+    wait_until("refusals", || errors(&metrics, "message_size_too_large") >= 8);
+    assert_eq!(source.delivered(), 0, "nothing is skipped");
+    let larger = ["--bootstrap-server", &kafka.bootstrap(), "--alter", "--topic", "none", "--add-config"];
+    kafka.java_tool("kafka.admin.ConfigCommand", &[&larger[..], &["max.message.bytes=100000"]].concat()).await.unwrap();
+    assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+    let found = read_topic(&connection(kafka.bootstrap()), "none", Start::Beginning);
+    assert_verifies(&found, 1);
+    assert_eq!(first_values(&found)[1], values[1]);
+}
+
+/// The whole way: a question with a long list of groups, `acknowledged`, and what is left of it everywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_decision_is_answered_published_as_a_stub_and_kept_whole() {
+    let Some(kafka) = broker().await else { return };
+    kafka.create_topic_with("decisions", 1, &[("max.message.bytes", "4000")]).await.unwrap();
+    kafka.create_topic("countersign.checkpoints", 1).await.unwrap();
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let setup = Countersign::asking(&stub.url()).on(home.path()).listen("deadline = \"20s\"");
+    let setup = setup.audit("durability = \"acknowledged\"\nretain_delivered = \"0s\"");
+    let mut proxy = setup.kafka(&kafka.bootstrap(), "decisions").start().await;
+    let mut large = question("alice", "s3:GetObject", "reports", "large");
+    large["input"]["groups"] = (0..120).map(|_| noise(100)).collect::<Vec<_>>().into();
+    let ask = async |question: &serde_json::Value| proxy.ask(question).await;
+    let small = question("alice", "s3:GetObject", "reports", "small");
+    eventually("the first allow", async || ask(&small).await.allowed().then_some(())).await;
+    let answer = ask(&large).await;
+    assert!(answer.allowed(), "{}", answer.reason());
+    assert!(ask(&small).await.allowed(), "it holds up nobody");
+    assert_eq!(proxy.metric("countersign_kafka_stubs_total ").await, 1.0);
+    assert_eq!(proxy.log().matches("does not take a record for its size").count(), 1, "{}", proxy.log());
+    let (spool, kept) = (proxy.spool(), proxy.records());
+    let whole = kept.iter().find(|record| record["id"] == answer.decision()).expect("the spool keeps the whole");
+    assert_eq!(whole["data"]["resource"]["object"], "large");
+    assert!(files(&spool).iter().any(|path| path.contains("/stubbed-")), "{:?}", files(&spool));
+    proxy.stop().await;
+    // A later process has published everything, too, and leaves the segment where the whole record is.
+    proxy.start_again().await;
+    // Said at the end of each look at what may go.
+    let looked = async || (proxy.metric("countersign_spool_limit_bytes ").await > 0.0).then_some(());
+    eventually("the spool was looked at", looked).await;
+    assert!(proxy.records().iter().any(|record| record["id"] == answer.decision()), "still there");
+    proxy.stop().await;
+    let found = kafka.records("decisions").await.unwrap();
+    let published: Vec<serde_json::Value> =
+        found.iter().map(|record| serde_json::from_slice(&record.value).unwrap()).collect();
+    let stub = published.iter().find(|record| record["id"] == answer.decision()).expect("by the same id");
+    assert_eq!(stub["type"], "io.countersign.stub.v1");
+    assert_eq!(stub["data"]["chain"], whole["data"]["chain"]);
+    crate::support::records::checked(in_order(&found));
+    let args = ["verify", "--brokers", &kafka.bootstrap(), "--topic", "decisions"];
+    let done =
+        Command::new(binary()).args(args).args(["--checkpoint-topic", "countersign.checkpoints"]).output().unwrap();
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(done.status.success() && said.starts_with("whole: "), "{said}");
+    assert!(script_agrees(&found), "the script of the documentation knows stubs");
+}
+
+fn files(spool: &std::path::Path) -> Vec<String> {
+    let epochs = std::fs::read_dir(spool.join("epochs")).unwrap().map(|epoch| epoch.unwrap().path());
+    let all = epochs.flat_map(|epoch| std::fs::read_dir(epoch).unwrap());
+    all.map(|file| file.unwrap().path().display().to_string()).collect()
+}
+
+fn in_order(found: &[loadtest::laboratory::kafka::Record]) -> Vec<crate::support::records::Raw> {
+    found.iter().map(|record| crate::support::records::Raw::new(&record.value)).collect()
+}
+
+/// The first chain only, which is the one with the stub.
+fn script_agrees(found: &[loadtest::laboratory::kafka::Record]) -> bool {
+    let chain = link(&found[0].value).unwrap().id;
+    let mut values: Vec<Vec<u8>> = found.iter().map(|record| record.value.clone()).collect();
+    values.retain(|value| link(value).unwrap().id == chain);
+    assert!(values.iter().any(|value| String::from_utf8_lossy(value).contains("io.countersign.stub.v1")));
+    let mut seen = HashSet::new();
+    values.retain(|value| seen.insert(link(value).unwrap().seq));
+    crate::verify::script_accepts(&values)
+}
