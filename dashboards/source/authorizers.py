@@ -44,6 +44,16 @@ ANSWERS = [
           [Target(value("countersign_authorizer_in_flight", by=BY, labels=WHO), "{{authorizer}}")]),
 ]
 
+PROTECTION = [
+    lines("Breakers", "1 while an authorizer is not asked because it failed too often in a row: its questions are denied as "
+          "`breaker_open` at once, or go to the next one. It is tried again after `breaker.open_for`. Mend the authorizer.",
+          [Target(value("countersign_authorizer_breaker_open", "max", BY, WHO), "{{authorizer}}")], maximum=1, width=12,
+          limits=colours((None, "green"), (1, "red"))),
+    lines("Fallbacks", "Verdicts that came from another authorizer because the first one of the route failed: nobody was refused, "
+          "and nobody may notice. Mend the first one.",
+          [Target(rate("countersign_fallbacks_total", by="route"), "{{route}}")], unit="ops", width=12),
+]
+
 CERTIFICATES = [
     lines("Certificates: time left", "Of the certificates and authorities that are configured. After it every question ends "
           "in `tls`, or MinIO can no longer ask: renew, then restart. Nothing here: none is configured.",
@@ -57,5 +67,5 @@ def page():
         "countersign-authorizers", "Countersign: authorizers",
         "Whether the authorizers answer, how fast, and what came of each attempt. A red number means that callers are "
         "refused because somebody else failed.",
-        [("Now", NOW), ("Answers", ANSWERS), ("TLS", CERTIFICATES)],
+        [("Now", NOW), ("Answers", ANSWERS), ("When one fails", PROTECTION), ("TLS", CERTIFICATES)],
         [choice("authorizer", "Authorizer", "Which authorizers", REQUESTS, 'authorizer!="unknown"')])
