@@ -54,7 +54,7 @@ impl Disk {
             check_owner(&self.root, &found)?;
         }
         let existing = self.root.ancestors().find(|p| p.exists());
-        if existing.and_then(|p| rustix::fs::statfs(p).ok()).is_some_and(|s| s.f_type == NFS_MAGIC) {
+        if existing.and_then(|p| rustix::fs::statfs(p).ok()).is_some_and(|s| is_nfs(s.f_type)) {
             return Err(StartError::Nfs(path()));
         }
         Ok(())
@@ -79,6 +79,11 @@ impl Disk {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&parent, name, flags, Mode::RUSR | Mode::WUSR)?.into())
     }
+}
+
+/// By the type that `statfs` says.
+fn is_nfs(kind: i64) -> bool {
+    kind == NFS_MAGIC
 }
 
 fn check_owner(path: &Path, found: &Metadata) -> Result<(), StartError> {
@@ -259,6 +264,13 @@ mod tests {
         assert!(matches!(Disk::new(&link).check(), Err(StartError::Symlink(_))));
         std::fs::write(home.path().join("file"), "").unwrap();
         assert!(matches!(Disk::new(&home.path().join("file")).check(), Err(StartError::NotDirectory(_))));
+    }
+
+    #[test]
+    fn nfs_is_known_by_its_type() {
+        let (ext4, tmpfs, xfs) = (0xef53, 0x0102_1994, 0x5846_5342);
+        assert!(is_nfs(0x6969));
+        assert!(![ext4, tmpfs, xfs].into_iter().any(is_nfs));
     }
 
     #[test]

@@ -88,15 +88,28 @@ pub struct Inventory {
     pub epochs: Vec<EpochInfo>,
     /// Of the prepared segment.
     pub spare_bytes: u64,
+    /// Files of which nothing is needed any more, to be removed as soon as that is possible.
+    pub rubbish: Vec<(String, u64)>,
 }
 
 impl Inventory {
     pub fn bytes(&self) -> u64 {
-        self.epochs.iter().flat_map(|e| &e.segments).map(|s| s.bytes).sum::<u64>() + self.spare_bytes
+        self.epochs.iter().flat_map(|e| &e.segments).map(|s| s.bytes).sum::<u64>()
+            + self.spare_bytes
+            + self.rubbish.iter().map(|(_, bytes)| bytes).sum::<u64>()
     }
 
     pub fn epoch(&mut self, id: &EpochId) -> Option<&mut EpochInfo> {
         self.epochs.iter_mut().find(|e| e.id == *id)
+    }
+
+    /// A segment of the live epoch that another one stands in for.
+    pub fn discard(&mut self, name: &str) {
+        let Some(live) = self.live() else { return };
+        let Some(at) = live.segments.iter().position(|s| s.name == name) else { return };
+        let segment = live.segments.remove(at);
+        let path = format!("{}/{name}", live.id.directory());
+        self.rubbish.push((path, segment.bytes));
     }
 
     /// The first with a segment.

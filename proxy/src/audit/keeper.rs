@@ -68,6 +68,7 @@ impl Keeper {
         let now = self.shared.clock.now();
         if self.ticked.is_none_or(|t| now.saturating_duration_since(t) >= TICK) {
             self.ticked = Some(now);
+            self.sweep();
             self.store_cursors();
             self.retire(now);
             self.measure(now);
@@ -77,6 +78,7 @@ impl Keeper {
     /// Stores the cursors and gives back the prepared segment.
     pub fn finish(&mut self) {
         self.store_cursors();
+        self.sweep();
         let mut spare = self.shared.spare.lock();
         if let Spare::Ready { path, .. } = &*spare {
             log_failure("remove the prepared segment", self.shared.files.remove_file(path));
@@ -89,6 +91,7 @@ impl Keeper {
         let size = self.shared.options.segment_bytes();
         let bytes = if self.prepared == 0 { size.min(FIRST_SEGMENT) } else { size };
         self.clean();
+        self.sweep();
         self.make_room(bytes)?;
         let path = format!("{}/spare-{:06}", id.directory(), self.prepared);
         let files = &self.shared.files;
@@ -120,6 +123,20 @@ impl Keeper {
                     let path = format!("{}/{name}", id.directory());
                     log_failure("remove an unused segment", self.shared.files.remove_file(&path));
                 }
+            }
+        }
+    }
+
+    /// Removes what failures left. What cannot be removed is tried again, and counts as long.
+    fn sweep(&self) {
+        let rubbish = std::mem::take(&mut self.shared.inventory.lock().rubbish);
+        for (path, bytes) in rubbish {
+            match self.shared.files.remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::error!(%error, path, "cannot remove what a failure left");
+                    self.shared.inventory.lock().rubbish.push((path, bytes));
+                }
+                _ => {}
             }
         }
     }

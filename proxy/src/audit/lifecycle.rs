@@ -48,6 +48,11 @@ pub enum Event {
         first_seq: u64,
         last_seq: u64,
     },
+    /// Wall time was set: by more than a second it is not what the monotonic clock expects.
+    ClockJumped {
+        expected: String,
+        found: String,
+    },
     /// From here on another key signs the checkpoints.
     KeyRotated {
         /// Public halves, as `<name>+<id>+<key>`.

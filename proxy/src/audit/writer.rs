@@ -78,6 +78,8 @@ pub struct Writer {
     opened: bool,
     previous: Option<Previous>,
     segment: Option<Active>,
+    /// The name of the last segment in which everything was written again and not synced.
+    attempt: Option<String>,
     next_number: u64,
     /// Frames since the last successful sync, the first `written` bytes of them handed to the kernel. They are kept
     /// because a failed sync may have lost any of them.
@@ -106,6 +108,8 @@ pub struct Writer {
     /// leave what was written after it.
     amended: Vec<Late>,
     ticked: Option<Instant>,
+    /// Both clocks at the last look.
+    clocks: Option<(Instant, std::time::SystemTime)>,
     attempts_reported: Option<Instant>,
     finished: bool,
 }
@@ -121,6 +125,7 @@ impl Writer {
             opened: false,
             previous: None,
             segment: None,
+            attempt: None,
             next_number: 0,
             buffer: Vec::new(),
             written: 0,
@@ -142,6 +147,7 @@ impl Writer {
             checkpoints: checkpoint::Checkpoints::new(now),
             amended: Vec::new(),
             ticked: None,
+            clocks: None,
             attempts_reported: None,
             finished: false,
             shared,

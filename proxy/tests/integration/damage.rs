@@ -31,6 +31,8 @@ const RECORDS: usize = 900;
 const EPOCHS: usize = 3;
 /// For a process to begin on a damaged spool.
 const LIMIT: Duration = Duration::from_secs(5);
+/// Seeds that left whole records undelivered once: two segments copied, one of them cut.
+const LEFT_OUT: [u64; 1] = [20_270_130];
 /// Every so many damaged spools, one is given to the binary.
 const ON_DISK: usize = 24;
 const COMMAND: &str = "cargo test -p countersign --test integration damage";
@@ -134,10 +136,9 @@ fn complaint(spoiled: &Spoiled<'_>, (records, named): &Found) -> Option<String> 
             Some(value) if *value != record.value => return Some(format!("{key:?} was changed")),
             Some(_) => {}
             None if record.before_cursor => {}
-            None if record.whole && !record.moved => {
+            None if record.whole => {
                 return Some(format!("{key:?} is whole and was not delivered"));
             }
-            // Under another segment's name a record may be out of order, and is named instead.
             // Nothing behind it was left: only the next chain's beginning knows of it.
             None if last.get(key.0.as_str()).is_none_or(|last| *last < key.1) => {}
             None if !is_named(&key.0, key.1) => return Some(format!("{key:?} is missing and not named: {named:?}")),
@@ -145,6 +146,26 @@ fn complaint(spoiled: &Spoiled<'_>, (records, named): &Found) -> Option<String> 
         }
     }
     None
+}
+
+/// How many records were spoiled, and how long recovery and reading took.
+fn spoil_and_read(template: &Memory, seed: u64) -> (usize, Duration) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut spoiled = Spoiled::new(template);
+    let done: Vec<String> = (0..random.random_range(1..4)).map(|_| spoiled.spoil(&mut random)).collect();
+    let since = Instant::now();
+    let found = delivered(&Arc::new(spoiled.files()));
+    let took = since.elapsed();
+    assert_eq!(complaint(&spoiled, &found), None, "seed {seed}: {done:?}");
+    (spoiled.records().iter().filter(|r| !r.whole).count(), took)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_that_were_copied_hide_nothing() {
+    let template = template().await;
+    for seed in LEFT_OUT {
+        spoil_and_read(&template, seed);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,17 +185,9 @@ async fn whatever_is_whole_is_delivered_and_the_rest_is_named() {
             std::thread::spawn(move || {
                 let (mut lost, mut slowest) = (0, Duration::ZERO);
                 for round in (half..rounds).step_by(halves) {
-                    let seed = SEED + round as u64;
-                    let mut random = StdRng::seed_from_u64(seed);
-                    let mut spoiled = Spoiled::new(&template);
-                    let done: Vec<String> =
-                        (0..random.random_range(1..4)).map(|_| spoiled.spoil(&mut random)).collect();
-                    let since = Instant::now();
-                    let found = delivered(&Arc::new(spoiled.files()));
-                    slowest = slowest.max(since.elapsed());
-                    let complaint = complaint(&spoiled, &found);
-                    assert_eq!(complaint, None, "seed {seed}: {done:?}");
-                    lost += spoiled.records().iter().filter(|r| !r.whole).count();
+                    let (missing, took) = spoil_and_read(&template, SEED + round as u64);
+                    slowest = slowest.max(took);
+                    lost += missing;
                 }
                 (lost, slowest)
             })

@@ -7,6 +7,7 @@ mod support;
 
 mod acknowledged; // answers that wait for Kafka
 mod authorizer; // the webhook against misbehaving servers
+mod backlog; // a start on a spool full of records that Kafka has not got
 mod cache; // hits, lifetimes, and which record they name
 mod canaries; // no secret in any sink
 mod checkpoints; // signed statements about the chain, and the keys that sign
@@ -14,6 +15,7 @@ mod config_files; // every shipped configuration, and its documentation
 mod crash; // kill -9 under load
 mod damage; // a spool damaged at random, thousands of times
 mod demo; // the README's first command
+mod disk_faults; // a disk that refuses or is slow: what is denied, counted and amended
 mod fail_closed; // every fault ends as a deny with its reason and its record
 mod framing; // where a question ends: two ends, no end, and what follows it
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain

@@ -44,10 +44,10 @@ async fn a_second_process_on_one_spool_denies_until_the_first_is_gone() {
 }
 
 /// A file system of its own; gone with the test.
-struct Small(tempfile::TempDir);
+pub struct Small(tempfile::TempDir);
 
 impl Small {
-    fn mount(size: &str) -> Option<Self> {
+    pub fn mount(size: &str) -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
         let options = format!("size={size},mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(home.path()).output();
@@ -59,7 +59,7 @@ impl Small {
         None
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 }

@@ -5,7 +5,7 @@
 //! process left, so that recovery is hit too. strace counts calls per thread, so it is attached to one thread, at a
 //! moment at which that thread cannot work: its volume is not there yet and the process is stopped.
 
-mod attached;
+pub mod attached;
 mod run;
 
 use std::collections::{BTreeMap, HashSet};

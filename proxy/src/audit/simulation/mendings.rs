@@ -22,7 +22,7 @@ use crate::metrics::{Metrics, Names};
 use crate::policy::verdict::{Durability, Reason};
 
 /// Each broke a promise once, in a schedule that later changes may have replaced.
-const SEEDS: [u64; 12] = [128, 171, 319, 770, 870, 1288, 1813, 2039, 7711, 8301, 10_307, 10_705];
+const SEEDS: [u64; 15] = [128, 145, 171, 319, 770, 870, 1288, 1813, 2039, 7711, 8301, 8559, 10_307, 10_705, 21_565];
 
 #[test]
 fn seeds_that_broke_a_promise() {
@@ -112,6 +112,69 @@ fn what_comes_after_close_is_refused_and_counted() {
     bench.writer.run(&items);
     assert_eq!(told.try_recv().unwrap().unwrap_err(), Reason::AuditUnavailable);
     assert_eq!(bench.shared.take_audit_refusals().audit_unavailable, 1);
+}
+
+/// A clock that was set is said, whatever it was set to; what is signed is never older than what it is about.
+#[test]
+fn a_clock_that_jumps_is_recorded() {
+    let (mut bench, _) = Bench::with_five();
+    // A day ahead, 1970, 2106, and back; half a second is none.
+    for millis in [500, 86_400_000, -1_795_439_107_000, 2_500_000_000_000, 0] {
+        bench.clock.jump(millis);
+        bench.pass(11);
+        drop(bench.append(Durability::Synced, 10));
+        bench.settle();
+    }
+    bench.deliver();
+    let jumps = bench.events("clock_jumped");
+    assert_eq!(jumps.len(), 4, "{jumps:?}");
+    let year = |at: usize, member: &str| jumps[at][member].as_str().unwrap()[..4].to_owned();
+    assert_eq!(
+        (year(1, "found"), year(2, "expected"), year(2, "found")),
+        ("1970".into(), "1970".into(), "2106".into())
+    );
+    let (mut newest, mut checkpoints) = (0, 0);
+    for entry in &bench.kafka {
+        if String::from_utf8_lossy(&entry.value).contains("checkpoint.v1") {
+            assert!(entry.time_us >= newest, "{} before what it covers", entry.seq);
+            checkpoints += 1;
+        }
+        newest = newest.max(entry.time_us);
+    }
+    assert!(checkpoints >= 5, "{checkpoints}");
+    let seqs: Vec<u64> = bench.kafka.iter().map(|e| e.seq).collect();
+    assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "order comes from no clock");
+}
+
+/// Ten processes in a row end while they recover, at another point each, some with the power: the last finds what the
+/// first would have.
+#[test]
+fn a_recovery_that_is_killed_ten_times_finds_the_same() {
+    let mut bench = Bench::with_five().0;
+    let (before, disk) = (bench.shared.progress.lock().clone(), bench.disk.clone());
+    let chain = before.chain.unwrap();
+    for n in 1..=10 {
+        bench = bench.next();
+        disk.0.lock().stop_in = Some(2 * n);
+        for _ in 0..3 {
+            bench.turn(Vec::new());
+            bench.pass(1);
+        }
+        assert!(disk.stopped(), "{n} ended by itself");
+        disk.end_process(n % 2 == 0);
+    }
+    let mut last = bench.next();
+    last.settle();
+    last.deliver();
+    let found: Vec<u64> = last.kafka.iter().filter(|e| e.chain == chain).map(|e| e.seq).collect();
+    assert!(found.iter().copied().eq(0..found.len() as u64) && found.len() as u64 >= before.next, "{found:?}");
+    let heads: Vec<_> = last.events("chain_opened").into_iter().map(|d| d["previous"].clone()).collect();
+    assert_eq!(
+        heads.iter().filter(|p| p["id"] == *chain && p["seq"] == *found.last().unwrap()).count(),
+        1,
+        "{heads:?}"
+    );
+    assert!(last.events("damage_found").is_empty());
 }
 
 /// More damage than anybody remembers, and than events are kept: each is named, and none goes missing for others.

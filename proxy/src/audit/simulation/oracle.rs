@@ -220,7 +220,9 @@ impl Oracle {
         let amends = |r: &Record| Uuid::parse_str(r.data.of.as_ref()?.as_str()?).ok();
         let amended: BTreeSet<Uuid> = records.values().flat_map(BTreeMap::values).filter_map(amends).collect();
         // An opening that was torn, and is named as such, cannot say how the chain before ended.
-        let torn = records.values().any(|c| !c.contains_key(&0));
+        let opening_is_gone = |chain: &str| records.get(chain).is_none_or(|c| !c.contains_key(&0));
+        let torn = records.keys().any(|chain| opening_is_gone(chain))
+            || self.spoiled.iter().any(|(chain, seq)| *seq == 0 && opening_is_gone(chain));
         let excused = self.excused || torn;
         let heads: BTreeSet<&str> =
             records.values().filter_map(|c| Some(c.get(&0)?.data.previous.as_ref()?.id.as_str())).collect();

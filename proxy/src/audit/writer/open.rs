@@ -139,12 +139,24 @@ impl Writer {
         let salt = self.segment.as_ref().map_or(0, |s| s.salt);
         segment::reseal(&mut self.buffer, salt);
         self.written = 0;
-        let written = self.write_buffer().and_then(|()| self.sync_buffer());
-        match written {
+        let name = self.segment.as_ref().and_then(|s| s.path.rsplit('/').next()).unwrap_or_default().to_owned();
+        let written = self.write_buffer();
+        let whole = written.is_ok();
+        let synced = written.and_then(|()| self.sync_buffer());
+        // Whoever waited for no more than a write has been told, so that one whole attempt stays until there is another.
+        let superseded = match (&synced, whole) {
+            (Ok(()), _) => self.attempt.take(),
+            (Err(_), true) => self.attempt.replace(name),
+            (Err(_), false) => Some(name),
+        };
+        if let Some(name) = superseded {
+            self.shared.inventory.lock().discard(&name);
+        }
+        match synced {
             Ok(()) => self.passed(),
             Err(_) => self.segment = None,
         }
-        written
+        synced
     }
 
     fn take_spare(&self) -> Result<(Handle, String, u64), String> {
@@ -196,12 +208,16 @@ impl Writer {
             .and_then(|()| files.sync_dir(&id.directory()));
         let mut inventory = self.shared.inventory.lock();
         inventory.spare_bytes = 0;
+        if let Err(error) = begun {
+            // Nothing is in it; an outage of many attempts must not fill the spool with them.
+            inventory.rubbish.extend([(path, bytes), (named, 0)]);
+            return Err(format!("cannot begin a segment: {error}"));
+        }
         if let Some(live) = inventory.live() {
             let (first_seq, delivered_since) = (header.first_seq, None);
             live.segments.push(SegmentInfo { name, number, first_seq, end: None, bytes, delivered_since });
         }
         drop(inventory);
-        begun.map_err(|e| format!("cannot begin a segment: {e}"))?;
         let start = HEADER as u64;
         self.segment = Some(Active { file, path: named, number, salt: header.salt, start, capacity: bytes });
         if self.buffer.is_empty() {

@@ -15,6 +15,8 @@ use super::Writer;
 
 /// How often counters and the segment's file are looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// Wall time may differ so much from what the monotonic clock expects; beyond, it was set.
+const JUMP: Duration = Duration::from_secs(1);
 /// An overload is over when nothing was refused for this long.
 const CALM: Duration = Duration::from_secs(5);
 /// Between two records of unauthorized attempts.
@@ -40,6 +42,7 @@ impl Writer {
             return;
         }
         self.ticked = Some(now);
+        self.report_clocks(now);
         self.report_counts(now);
         if self.attempts_reported.is_none_or(|t| now.saturating_duration_since(t) >= ATTEMPTS) {
             self.report_attempts(now);
@@ -87,6 +90,19 @@ impl Writer {
                 self.shared.naming(self.chain.next().saturating_sub(1));
             }
         }
+    }
+
+    /// Nothing here depends on wall time, but whoever reads the times of records must know.
+    fn report_clocks(&mut self, now: Instant) {
+        let found = self.shared.clock.wall();
+        if let Some((then, wall)) = self.clocks {
+            let expected = wall.checked_add(now.saturating_duration_since(then)).unwrap_or(wall);
+            let off = found.duration_since(expected).unwrap_or_else(|e| e.duration());
+            if off > JUMP && !self.place_event(&Event::ClockJumped { expected: text(expected), found: text(found) }) {
+                return;
+            }
+        }
+        self.clocks = Some((now, found));
     }
 
     fn report_counts(&mut self, now: Instant) {

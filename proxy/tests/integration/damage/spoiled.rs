@@ -30,10 +30,6 @@ struct Segment {
     frames: Vec<Frame>,
     /// The copies of its header.
     headers: [bool; 2],
-    /// Under a name that is not its own: in order or named, but not both for sure.
-    moved: bool,
-    /// A second one with the same records, far behind: nobody promises to look there.
-    copied: bool,
 }
 
 /// What became of a record.
@@ -41,9 +37,8 @@ pub struct Record {
     pub chain: String,
     pub seq: u64,
     pub value: Vec<u8>,
-    /// All its bytes are still there, in a segment that can be read.
+    /// All its bytes are still there, in a segment that can be read, of whatever name, in the directory of its chain.
     pub whole: bool,
-    pub moved: bool,
     pub before_cursor: bool,
 }
 
@@ -85,10 +80,9 @@ impl<'a> Spoiled<'a> {
     }
 
     pub fn records(&self) -> Vec<Record> {
-        let (mut whole, mut moved) = (HashMap::new(), false);
+        let mut whole = HashMap::new();
         for segment in &self.segments {
-            moved |= segment.moved;
-            let readable = segment.headers.contains(&true) && !segment.copied;
+            let readable = segment.headers.contains(&true) && segment.is_at_home();
             for frame in &segment.frames {
                 *whole.entry((segment.chain.as_str(), frame.seq)).or_insert(false) |= readable && frame.whole;
             }
@@ -96,7 +90,7 @@ impl<'a> Spoiled<'a> {
         let second = self.original.iter().map(|s| &s.chain).find(|chain| **chain != self.original[0].chain).unwrap();
         self.original
             .iter()
-            .flat_map(move |segment| {
+            .flat_map(|segment| {
                 let records: Vec<Record> = segment
                     .frames
                     .iter()
@@ -105,7 +99,6 @@ impl<'a> Spoiled<'a> {
                         seq: frame.seq,
                         value: segment.bytes[frame.start + FRAME..frame.start + frame.length].to_vec(),
                         whole: whole.get(&(segment.chain.as_str(), frame.seq)) == Some(&true),
-                        moved,
                         before_cursor: segment.chain == *second && frame.seq <= super::RECORDS as u64 / 2,
                     })
                     .collect();
@@ -135,7 +128,7 @@ impl<'a> Spoiled<'a> {
     }
 
     fn duplicate(&mut self, at: usize) -> String {
-        let mut copy = Segment { copied: true, ..self.segments[at].clone() };
+        let mut copy = self.segments[at].clone();
         let name = countersign::audit::epoch::segment_name(copy.first_seq, 1000 + at as u64);
         copy.path = format!("{}/{name}", copy.path.rsplit_once('/').unwrap().0);
         let said = format!("copied {} to {name}", self.segments[at].path);
@@ -150,10 +143,6 @@ impl<'a> Spoiled<'a> {
         let (one, two) = (self.segments[at].path.clone(), self.segments[other].path.clone());
         let said = format!("swapped {one} and {two}");
         (self.segments[at].path, self.segments[other].path) = (two, one);
-        if at != other {
-            self.segments[at].moved = true;
-            self.segments[other].moved = true;
-        }
         said
     }
 
@@ -171,6 +160,12 @@ impl<'a> Spoiled<'a> {
 }
 
 impl Segment {
+    /// In the directory of its chain; elsewhere it is another process's, and nobody promises to look there.
+    fn is_at_home(&self) -> bool {
+        let random = self.chain.rsplit('/').next().unwrap();
+        self.path.rsplit_once('/').unwrap().0.ends_with(random)
+    }
+
     fn spoil(&mut self, kind: u32, random: &mut StdRng) -> String {
         let size = self.bytes.len();
         if size == 0 {
@@ -240,7 +235,5 @@ fn segment((path, bytes): &(String, Arc<Vec<u8>>)) -> Segment {
         bytes: bytes.clone(),
         frames,
         headers: [true; 2],
-        moved: false,
-        copied: false,
     }
 }

@@ -29,20 +29,27 @@ impl Call {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     Error(&'static str),
+    /// From this call on, each.
+    Errors(&'static str),
+    /// It begins so many microseconds later.
+    Delay(u32),
     Kill,
 }
 
 impl Fault {
     pub fn name(self) -> &'static str {
         match self {
-            Self::Error(error) => error,
+            Self::Error(error) | Self::Errors(error) => error,
+            Self::Delay(_) => "DELAY",
             Self::Kill => "KILL",
         }
     }
 
     fn inject(self, call: &Call) -> String {
         let what = match self {
+            Self::Errors(error) => return format!("inject={}:error={error}:when={}+", call.name, call.number),
             Self::Error(error) => format!("error={error}"),
+            Self::Delay(micros) => format!("delay_enter={micros}"),
             Self::Kill => "signal=KILL".to_owned(),
         };
         format!("inject={}:{what}:when={}", call.name, call.number)
@@ -117,11 +124,17 @@ impl Strace {
         calls
     }
 
+    /// How often something was injected so far. The process need not have ended.
+    pub fn count(&self) -> usize {
+        std::fs::read_to_string(&self.trace).unwrap_or_default().matches("(INJECTED)").count()
+    }
+
     /// Whether the fault came about.
     pub fn injected(&mut self, fault: Fault) -> bool {
         let lines = self.lines();
         match fault {
-            Fault::Error(_) => lines.iter().any(|line| line.contains("(INJECTED)")),
+            Fault::Error(_) | Fault::Errors(_) => lines.iter().any(|line| line.contains("(INJECTED)")),
+            Fault::Delay(_) => lines.iter().any(|line| line.contains("(DELAYED)")),
             Fault::Kill => lines.iter().any(|line| line.contains("killed by SIGKILL")),
         }
     }
