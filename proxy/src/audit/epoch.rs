@@ -201,10 +201,10 @@ impl EpochReader {
         }
         loop {
             self.activate(self.next_seq());
-            if let Some(index) = self.due(extent)? {
-                if let Some(entry) = self.take(index) {
-                    return Ok(Read::Record(entry));
-                }
+            if let Some(index) = self.due(extent)?
+                && let Some(entry) = self.take(index)
+            {
+                return Ok(Read::Record(entry));
             }
             if self.list_again(extent)? {
                 continue;
