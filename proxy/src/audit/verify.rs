@@ -177,7 +177,7 @@ impl Verification {
     fn listen(&mut self, thread: &mut Thread, seen: &Seen) {
         match &seen.says {
             Says::Something => {}
-            Says::Stub => thread.stubs += 1,
+            Says::Stub => thread.stub(seen.seq),
             Says::Closed => thread.closed = true,
             Says::Opened(previous) if seen.seq == 0 => {
                 if let Some(previous) = previous {
@@ -308,6 +308,14 @@ impl Verification {
         for range in &thread.unmatched {
             let text = "copies too old to be compared with what came first; they may be forged";
             self.find(Finding::new(Fault::Fork, id, Some(*range)).saying(text.to_owned()));
+        }
+        if let Some(range) = thread.stubbed {
+            // Whoever can write to the topic can put one in the place of any record: the hash fits, and the words are gone.
+            let text = format!(
+                "{} of these are here as hashes only (stubs): what they say is kept by the spool",
+                thread.stubs
+            );
+            self.find(Finding::new(Fault::Declared, id, Some(range)).saying(text));
         }
         self.succeeded(id, thread, chains);
         let from = thread.stateable_from();

@@ -19,7 +19,7 @@ pub enum Fault {
     Signature,
     /// Open, and not the instance's newest.
     NeverClosed,
-    /// Missing or not ended, and a record says so.
+    /// Missing or not ended, and a record says so; or there as a stub.
     Declared,
     /// The stream begins later than the chain, as after retention.
     CutStart,

@@ -365,7 +365,10 @@ fn a_stub_stands_for_its_record() {
         "data": {"of": "x", "sha256": hex::encode(chain::hash(whole)), "chain": link}});
     trail.chains[0].1[5] = stub.to_string().into_bytes();
     let report = verified(&trail, &[key.public().clone()], true);
-    assert_eq!((report.outcome, report.chains[0].stubs), (Outcome::Whole, 1), "{:?}", report.findings);
+    assert_eq!((report.outcome, report.chains[0].stubs), (Outcome::WholeGapsDeclared, 1), "{:?}", report.findings);
+    // Anybody who may write to the topic can make one, of any record: it is named.
+    let named: Vec<_> = report.findings.iter().map(|f| (f.fault, f.range)).collect();
+    assert_eq!(named, [(Fault::Declared, Some((5, 5)))]);
 }
 
 #[test]

@@ -90,6 +90,8 @@ pub struct Thread {
     /// Records that filled a gap.
     pub late: u64,
     pub stubs: u64,
+    /// The first and the last of them.
+    pub stubbed: Option<(u64, u64)>,
     /// Records before this one are stated by a checkpoint that fits and that a trusted key has signed.
     pub covered: u64,
     pub checkpoints: u64,
@@ -124,6 +126,7 @@ impl Thread {
             copies: 0,
             late: 0,
             stubs: 0,
+            stubbed: None,
             covered: 0,
             checkpoints: 0,
             first_time: seen.time.clone(),
@@ -247,6 +250,13 @@ impl Thread {
     pub fn stateable_from(&self) -> u64 {
         let after_gap = self.gaps().map(|(_, last)| last + 1).max().unwrap_or(0);
         self.doubted_from().max(self.resumed.map_or(0, |at| at + 1)).max(after_gap)
+    }
+
+    /// This record is there as its hash only.
+    pub fn stub(&mut self, seq: u64) {
+        self.stubs += 1;
+        let (first, last) = self.stubbed.unwrap_or((seq, seq));
+        self.stubbed = Some((first.min(seq), last.max(seq)));
     }
 
     /// What a checkpoint states, once the tree has grown so far; `None` until then, and where there is no tree.
