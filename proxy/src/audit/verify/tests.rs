@@ -1,5 +1,6 @@
 //! Trails as the writer makes them, whole and forged. The forger has everything but the signing key.
 
+mod forged;
 mod resumed;
 
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use crate::audit::chain::{self, Chain};
 use crate::audit::envelope::{Draft, Kind, Source};
 use crate::audit::journal;
 use crate::audit::lifecycle::{CheckpointData, Event, Previous as Head};
-use crate::audit::note::Signer;
+use crate::audit::note::{self, Signer};
 use crate::audit::tree::Tree;
 
 const CHAINS: usize = 3;
