@@ -139,10 +139,10 @@ mod tests {
         };
         let mut mixed: Vec<Vec<u8>> = values.iter().map(|v| of(v).unwrap_or_else(|| v.clone())).collect();
         let report = sent(&mixed);
-        assert_eq!((report.outcome, report.chains[0].stubs), (Outcome::Whole, 2), "{:?}", report.findings);
+        assert_eq!((report.outcome, report.chains[0].stubs), (Outcome::WholeGapsDeclared, 2), "{:?}", report.findings);
         // The whole record after its stub, as after the limit was raised: the same record, not another one.
         mixed.insert(2, values[1].clone());
-        assert_eq!((sent(&mixed).outcome, sent(&mixed).chains[0].copies), (Outcome::Whole, 1));
+        assert_eq!((sent(&mixed).outcome, sent(&mixed).chains[0].copies), (Outcome::WholeGapsDeclared, 1));
         let forged = String::from_utf8(mixed[1].clone()).unwrap();
         let at = forged.find("\"sha256\":\"").unwrap() + 10;
         mixed[1] = format!("{}{}{}", &forged[..at], "0".repeat(64), &forged[at + 64..]).into_bytes();

@@ -4,22 +4,25 @@
 //! What it can know: a chain shows changes whose later hashes were not computed anew; a signed checkpoint shows the rest
 //! up to itself; a checkpoint kept elsewhere shows that records at the end, or a whole chain, were taken away.
 
+mod ended;
 mod finding;
 mod seen;
 mod thread;
+mod trust;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::audit::note::{self, Checkpoint, NoteError, Verifier};
+use crate::audit::note::{Checkpoint, NoteError, Verifier};
 use crate::audit::tree::Tree;
 
 pub use finding::{Fault, Finding, Outcome};
 use seen::Previous;
 pub use seen::{Says, Seen};
-use thread::{Compared, Fit, Thread};
+use thread::{Compared, Fit, Missing, Thread};
+use trust::Trust;
 
-/// A chain states its head at least this often (records). Twice that without is a chain whose checkpoints were removed.
-const MOST_UNCOVERED: u64 = 200_000;
+/// Declarations of missing records that are kept a chain; with more, what they say counts as not said.
+const MOST_DECLARED: usize = 1 << 16;
 /// Findings that are kept; the rest are counted.
 const MOST_FINDINGS: usize = 10_000;
 
@@ -56,27 +59,44 @@ pub struct Report {
 
 #[derive(Debug, Default)]
 pub struct Verification {
-    trusted: Vec<Verifier>,
-    signatures: bool,
+    trust: Trust,
     elsewhere: bool,
     /// Records may come behind later ones.
     patient: bool,
-    /// By chain and size: roots that were stated in the checkpoint topic, and the hash of the record there.
-    stated: BTreeMap<String, BTreeMap<u64, (Checkpoint, [u8; 32])>>,
+    stated: BTreeMap<String, Stated>,
     chains: BTreeMap<String, Thread>,
     /// By successor.
     previous: BTreeMap<String, Previous>,
-    declared: BTreeMap<String, Vec<(u64, u64)>>,
     findings: Vec<Finding>,
     more: u64,
+    /// One of those breaks the trail.
+    more_breaks: bool,
     records: u64,
     bytes: u64,
+}
+
+/// What the checkpoint topic says of a chain.
+#[derive(Debug, Default)]
+struct Stated {
+    /// By size.
+    points: BTreeMap<u64, Point>,
+    /// When the newest was made.
+    until: String,
+}
+
+#[derive(Debug)]
+struct Point {
+    checkpoint: Checkpoint,
+    /// Of the record.
+    hash: [u8; 32],
+    /// The same place of the chain was there.
+    met: bool,
 }
 
 impl Verification {
     /// Without keys no signature is looked at.
     pub fn new(keys: Vec<Verifier>) -> Self {
-        Self { signatures: !keys.is_empty(), trusted: keys, ..Self::default() }
+        Self { trust: Trust::new(keys), ..Self::default() }
     }
 
     /// Records were published again: those that come behind later ones fill the gap that they left. Otherwise a changed
@@ -97,13 +117,21 @@ impl Verification {
             Ok(seen) => seen,
             Err(error) => return self.find(Finding::new(Fault::Unreadable, "", None).saying(error)),
         };
+        let range = Some((seen.seq, seen.seq));
+        let otherwise = |error: &NoteError| {
+            Finding::new(Fault::Signature, &seen.chain, range).saying(format!("in the checkpoint topic: {error}"))
+        };
         match &seen.says {
-            Says::Checkpoint { note, .. } => match self.open(note) {
-                Ok(point) if point.origin == seen.chain && point.size == seen.seq => {
-                    self.stated.entry(seen.chain.clone()).or_default().insert(point.size, (point, seen.hash));
+            Says::Checkpoint { note, .. } => match self.trust.open(note, otherwise) {
+                Ok(checkpoint) if checkpoint.origin == seen.chain && checkpoint.size == seen.seq => {
+                    let stated = self.stated.entry(seen.chain.clone()).or_default();
+                    if stated.points.last_key_value().is_none_or(|(size, _)| *size <= seen.seq) {
+                        stated.until.clone_from(&seen.time);
+                    }
+                    stated.points.insert(seen.seq, Point { checkpoint, hash: seen.hash, met: false });
                 }
                 Ok(_) => self.fault(Fault::Checkpoint, &seen, "in the checkpoint topic: states another chain or size"),
-                Err(error) => self.fault(Fault::Signature, &seen, &format!("in the checkpoint topic: {error}")),
+                Err(finding) => self.find(finding),
             },
             _ => self.fault(Fault::Unreadable, &seen, "in the checkpoint topic, and no checkpoint"),
         }
@@ -149,7 +177,9 @@ impl Verification {
 
     /// Whether this record, and the tree over all before it, is what was stated elsewhere.
     fn compare_stated(&mut self, thread: &mut Thread, seen: &Seen) {
-        let Some((point, hash)) = self.stated.get(&seen.chain).and_then(|c| c.get(&seen.seq)).cloned() else { return };
+        let Some(point) = self.stated.get_mut(&seen.chain).and_then(|c| c.points.get_mut(&seen.seq)) else { return };
+        point.met = true;
+        let (point, hash) = (point.checkpoint.clone(), point.hash);
         if hash != seen.hash {
             let text = "the last of these is not the checkpoint that was kept elsewhere, byte for byte";
             let range = Some((thread.doubted_from(), seen.seq));
@@ -177,7 +207,13 @@ impl Verification {
     fn listen(&mut self, thread: &mut Thread, seen: &Seen) {
         match &seen.says {
             Says::Something => {}
-            Says::Stub => thread.stubs += 1,
+            Says::Stub => {
+                thread.stub(seen.seq);
+                if seen.seq == 0 {
+                    // It is small, and names the chain before, which could have been taken away with it.
+                    self.fault(Fault::Missing, seen, "the record that opens the chain is here as its hash only");
+                }
+            }
             Says::Closed => thread.closed = true,
             Says::Opened(previous) if seen.seq == 0 => {
                 if let Some(previous) = previous {
@@ -185,10 +221,16 @@ impl Verification {
                 }
             }
             Says::Opened(_) => self.fault(Fault::Changed, seen, "a chain is opened by its first record only"),
-            Says::Missing { chain, first, last } => {
-                self.declared.entry(chain.clone()).or_default().push((*first, *last));
+            Says::Missing { chain, first, last } if thread.declared.len() < MOST_DECLARED => {
+                let missing = Missing { chain: chain.clone(), first: *first, last: *last };
+                thread.declared.push((seen.seq, missing));
             }
-            Says::Rotated { old, new, note } => self.rotate(seen, old, new, note),
+            Says::Missing { .. } => {}
+            Says::Rotated { old, new, note } => {
+                if let Some(finding) = self.trust.rotate(seen, old, new, note) {
+                    self.find(finding);
+                }
+            }
             Says::Checkpoint { note, head, tree } => self.checkpoint(thread, seen, (note, head, tree)),
         }
     }
@@ -198,7 +240,10 @@ impl Verification {
         if *head != hex::encode(seen.prev) {
             self.fault(Fault::Checkpoint, seen, "its `head` is not the hash of the record before");
         }
-        match self.open(note) {
+        let range = Some((thread.doubted_from(), seen.seq));
+        let otherwise =
+            |error: &NoteError| Finding::new(Fault::Signature, &seen.chain, range).saying(error.to_string());
+        match self.trust.open(note, otherwise) {
             Ok(point) if point.origin == seen.chain && point.size == seen.seq => {
                 if let Some(compared) = thread.compare(&point, "in the chain") {
                     self.compared(thread, &seen.chain, compared);
@@ -209,36 +254,7 @@ impl Verification {
                 }
             }
             Ok(_) => self.fault(Fault::Checkpoint, seen, "states another chain or size"),
-            Err(error) => {
-                let range = Some((thread.doubted_from(), seen.seq));
-                self.find(Finding::new(Fault::Signature, &seen.chain, range).saying(error.to_string()));
-            }
-        }
-    }
-
-    fn open(&self, text: &str) -> Result<Checkpoint, NoteError> {
-        let body = if self.signatures { note::open(text, &self.trusted)?.0 } else { note::body(text)? };
-        Checkpoint::parse(&body).ok_or(NoteError::Malformed)
-    }
-
-    /// Trust goes from a key to the next if both have signed.
-    fn rotate(&mut self, seen: &Seen, old: &str, new: &str, text: &str) {
-        let (Ok(old), Ok(new)) = (Verifier::parse(old), Verifier::parse(new)) else {
-            return self.fault(Fault::Signature, seen, "names keys that are none");
-        };
-        if !self.signatures || self.trusted.contains(&new) {
-            return;
-        }
-        let signed = note::open(text, &[old.clone(), new.clone()]);
-        let both = signed.is_ok_and(|(body, by)| by.len() == 2 && body == note::rotation(&old, &new));
-        if both && self.trusted.contains(&old) {
-            self.trusted.push(new);
-        } else {
-            self.fault(
-                Fault::Signature,
-                seen,
-                "a key takes over for which no trusted one vouches; give its public half, too",
-            );
+            Err(finding) => self.find(finding),
         }
     }
 
@@ -251,180 +267,9 @@ impl Verification {
             self.findings.push(finding);
         } else {
             self.more += 1;
+            self.more_breaks |= finding.fault.breaks();
         }
     }
-
-    /// Everything has been seen. `instances`: those that must be there; none given, none is missed.
-    pub fn finish(mut self, instances: &[String]) -> Report {
-        let mut chains = std::mem::take(&mut self.chains);
-        for (id, thread) in &mut chains {
-            thread.end_walk();
-            for compared in thread.settle() {
-                self.compared(thread, id, compared);
-            }
-        }
-        for (id, thread) in &chains {
-            self.end_of(id, thread, &chains);
-        }
-        self.absent(&chains);
-        for instance in instances {
-            if !chains.keys().any(|id| instance_of(id) == instance) {
-                self.find(Finding::new(Fault::Missing, instance, None).saying("no record of this instance".to_owned()));
-            }
-        }
-        let reports = chains.into_iter().map(|(id, thread)| report(id, &thread)).collect();
-        let broken = self.more > 0 || self.findings.iter().any(|f| f.fault.breaks());
-        let declared = self.findings.iter().any(|f| f.fault == Fault::Declared);
-        let outcome = match (broken, declared) {
-            (true, _) => Outcome::Broken,
-            (false, true) => Outcome::WholeGapsDeclared,
-            (false, false) => Outcome::Whole,
-        };
-        let (findings, more) = (self.findings, self.more);
-        let (signatures, elsewhere) = (self.signatures, self.elsewhere);
-        Report {
-            outcome,
-            records: self.records,
-            bytes: self.bytes,
-            chains: reports,
-            findings,
-            more,
-            signatures,
-            elsewhere,
-        }
-    }
-
-    fn end_of(&mut self, id: &str, thread: &Thread, chains: &BTreeMap<String, Thread>) {
-        if thread.first > 0 && is_oldest(id, chains) {
-            let text = "the chain's beginning is not there, as after retention";
-            self.find(Finding::new(Fault::CutStart, id, Some((0, thread.first - 1))).saying(text.to_owned()));
-        } else if thread.first > 0 {
-            // Retention takes the oldest first.
-            self.gap(id, 0, thread.first - 1, "missing at the beginning, while an older chain is there");
-        }
-        for (first, last) in thread.gaps() {
-            self.gap(id, first, last, "missing");
-        }
-        for range in &thread.unmatched {
-            let text = "copies too old to be compared with what came first; they may be forged";
-            self.find(Finding::new(Fault::Fork, id, Some(*range)).saying(text.to_owned()));
-        }
-        self.succeeded(id, thread, chains);
-        let from = thread.stateable_from();
-        let uncovered = thread.next.saturating_sub(from);
-        if self.signatures
-            && (uncovered > MOST_UNCOVERED || (thread.closed && uncovered > 2 && thread.whole_tree().is_some()))
-        {
-            let text = "no signed checkpoint states these, and the chain should have made one";
-            self.find(Finding::new(Fault::Checkpoint, id, Some((from, thread.next - 1))).saying(text.to_owned()));
-        }
-        let stated = self.stated.get(id).and_then(|c| c.last_key_value()).map(|(size, _)| *size);
-        if let Some(size) = stated.filter(|size| *size > thread.next) {
-            self.gap(id, thread.next, size - 1, "stated by a checkpoint that was kept elsewhere, and not there");
-        } else if let Some(point) = stated.filter(|size| *size == thread.next)
-            && let Some(tree) = thread.whole_tree()
-            && Some(tree.root()) != self.stated.get(id).and_then(|c| c.get(&point)).map(|(p, _)| p.root)
-        {
-            let text = "a checkpoint kept elsewhere states another tree over all records";
-            self.find(Finding::new(Fault::Changed, id, Some((thread.covered, point - 1))).saying(text.to_owned()));
-        }
-    }
-
-    /// What the chain after this one says about its end.
-    fn succeeded(&mut self, id: &str, thread: &Thread, chains: &BTreeMap<String, Thread>) {
-        let last = thread.next - 1;
-        let successor = self.previous.iter().find(|(_, p)| p.id == id).map(|(by, p)| (by.clone(), p.clone()));
-        match successor {
-            Some((by, previous)) => {
-                if previous.seq > last {
-                    self.gap(id, last + 1, previous.seq, &format!("chain {by} says that they were there"));
-                } else if previous.seq < last {
-                    let text = format!("chain {by} says that {} was the last record", previous.seq);
-                    self.find(Finding::new(Fault::Changed, id, Some((previous.seq + 1, last))).saying(text));
-                } else if hex::encode(thread.hash) != previous.hash {
-                    let text = format!("chain {by} names another hash of the last record");
-                    self.find(Finding::new(Fault::Changed, id, Some((last, last))).saying(text));
-                } else if !thread.closed {
-                    let text = format!("the process ended without closing the chain; chain {by} names its end");
-                    self.find(Finding::new(Fault::Declared, id, Some((last, last))).saying(text));
-                }
-            }
-            None if thread.closed => {}
-            None => {
-                let newest = chains.iter().filter(|(other, _)| instance_of(other) == instance_of(id));
-                if newest.into_iter().any(|(_, other)| other.first_time > thread.last_time) {
-                    let text = "the chain was never closed, and no later one names its end";
-                    self.find(Finding::new(Fault::NeverClosed, id, Some((last, last))).saying(text.to_owned()));
-                }
-            }
-        }
-    }
-
-    /// Records that are not there: a fault as far as no record names them.
-    fn gap(&mut self, id: &str, first: u64, last: u64, text: &str) {
-        let mut named: Vec<(u64, u64)> = self.declared.get(id).cloned().unwrap_or_default();
-        named.sort_unstable();
-        let mut from = first;
-        for (begin, end) in named {
-            if begin > last || end < from {
-                continue;
-            }
-            if begin > from {
-                self.find(Finding::new(Fault::Missing, id, Some((from, begin - 1))).saying(text.to_owned()));
-            }
-            let range = (begin.max(from), end.min(last));
-            self.find(
-                Finding::new(Fault::Declared, id, Some(range)).saying("missing, and named by a record".to_owned()),
-            );
-            from = end.saturating_add(1);
-        }
-        if from <= last {
-            self.find(Finding::new(Fault::Missing, id, Some((from, last))).saying(text.to_owned()));
-        }
-    }
-
-    /// Chains that others name and of which nothing is there.
-    fn absent(&mut self, chains: &BTreeMap<String, Thread>) {
-        let cut: BTreeSet<String> = chains
-            .iter()
-            .filter(|(id, t)| t.first > 0 && is_oldest(id, chains))
-            .map(|(id, _)| instance_of(id).to_owned())
-            .collect();
-        let named: Vec<(String, u64, String)> = self
-            .stated
-            .iter()
-            .filter_map(|(id, points)| {
-                Some((id.clone(), *points.last_key_value()?.0, "a checkpoint kept elsewhere".to_owned()))
-            })
-            .chain(self.previous.iter().map(|(by, p)| (p.id.clone(), p.seq + 1, format!("chain {by}"))))
-            .collect();
-        let mut told = BTreeSet::new();
-        for (id, size, by) in named {
-            if chains.contains_key(&id) || size == 0 || !told.insert(id.clone()) {
-                continue;
-            }
-            let text = format!("{by} states this chain, and no record of it is there");
-            // A stream whose oldest chain begins in its middle has been cut by retention, and older chains with it. Where
-            // nothing was kept elsewhere, the oldest chain's predecessor may be gone for the same reason.
-            let oldest = self.previous.iter().find(|(_, p)| p.id == id).is_some_and(|(by, _)| is_oldest(by, chains));
-            let excused = cut.contains(instance_of(&id)) || (oldest && !self.elsewhere);
-            let fault = if excused { Fault::CutStart } else { Fault::Missing };
-            self.find(Finding::new(fault, &id, Some((0, size - 1))).saying(text));
-        }
-    }
-}
-
-fn is_oldest(id: &str, chains: &BTreeMap<String, Thread>) -> bool {
-    let Some(own) = chains.get(id) else { return false };
-    chains
-        .iter()
-        .filter(|(other, _)| instance_of(other) == instance_of(id))
-        .all(|(_, t)| t.first_time >= own.first_time)
-}
-
-/// A chain's id is its instance and its epoch.
-fn instance_of(id: &str) -> &str {
-    id.rsplit_once('/').map_or(id, |(instance, _)| instance)
 }
 
 fn report(id: String, thread: &Thread) -> ChainReport {

@@ -19,8 +19,10 @@ pub enum Fault {
     Signature,
     /// Open, and not the instance's newest.
     NeverClosed,
-    /// Missing or not ended, and a record says so.
+    /// Missing or not ended, and a record says so; or there as a stub.
     Declared,
+    /// There, and covered by nothing that is signed.
+    Unproved,
     /// The stream begins later than the chain, as after retention.
     CutStart,
 }
@@ -36,7 +38,7 @@ impl Fault {
             | Self::Checkpoint
             | Self::Signature
             | Self::NeverClosed => true,
-            Self::Declared | Self::CutStart => false,
+            Self::Declared | Self::Unproved | Self::CutStart => false,
         }
     }
 }

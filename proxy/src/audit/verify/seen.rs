@@ -102,6 +102,10 @@ impl Seen {
         let prev = digest(&record.data.chain.prev).ok_or("`data.chain.prev` is no SHA-256")?;
         let (chain, seq) = (record.data.chain.id.clone().into_owned(), record.data.chain.seq);
         let time = record.time.clone().into_owned();
+        let others = [record.data.first_seq, record.data.last_seq, record.data.previous.as_ref().map(|p| p.seq)];
+        if others.into_iter().flatten().chain([seq]).any(|seq| seq > MOST_SEQ) {
+            return Err(format!("a place in a chain beyond {MOST_SEQ}"));
+        }
         let mut hash = chain::hash(value);
         let says = match &*record.kind {
             "io.countersign.checkpoint.v1" => Says::Checkpoint {
@@ -124,6 +128,9 @@ impl Seen {
         Ok(Self { chain, seq, prev, hash, time, bytes: value.len() as u64, says })
     }
 }
+
+/// No chain is as long; what follows it can still be counted.
+const MOST_SEQ: u64 = 1 << 53;
 
 const NO_TREE: &str = "a checkpoint without `tree`, or not of hashes";
 

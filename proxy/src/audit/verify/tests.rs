@@ -1,5 +1,6 @@
 //! Trails as the writer makes them, whole and forged. The forger has everything but the signing key.
 
+mod forged;
 mod resumed;
 
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ use crate::audit::chain::{self, Chain};
 use crate::audit::envelope::{Draft, Kind, Source};
 use crate::audit::journal;
 use crate::audit::lifecycle::{CheckpointData, Event, Previous as Head};
-use crate::audit::note::Signer;
+use crate::audit::note::{self, Signer};
 use crate::audit::tree::Tree;
 
 const CHAINS: usize = 3;
@@ -365,7 +366,10 @@ fn a_stub_stands_for_its_record() {
         "data": {"of": "x", "sha256": hex::encode(chain::hash(whole)), "chain": link}});
     trail.chains[0].1[5] = stub.to_string().into_bytes();
     let report = verified(&trail, &[key.public().clone()], true);
-    assert_eq!((report.outcome, report.chains[0].stubs), (Outcome::Whole, 1), "{:?}", report.findings);
+    assert_eq!((report.outcome, report.chains[0].stubs), (Outcome::WholeGapsDeclared, 1), "{:?}", report.findings);
+    // Anybody who may write to the topic can make one, of any record: it is named.
+    let named: Vec<_> = report.findings.iter().map(|f| (f.fault, f.range)).collect();
+    assert_eq!(named, [(Fault::Declared, Some((5, 5)))]);
 }
 
 #[test]

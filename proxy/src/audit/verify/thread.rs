@@ -50,6 +50,14 @@ pub enum Compared {
     },
 }
 
+/// Records of a chain, both ends included, that some record calls missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub chain: String,
+    pub first: u64,
+    pub last: u64,
+}
+
 /// A run of copies that are too old to be compared one by one: each names the hash of the one before.
 #[derive(Debug, Clone)]
 struct Walk {
@@ -90,8 +98,19 @@ pub struct Thread {
     /// Records that filled a gap.
     pub late: u64,
     pub stubs: u64,
-    /// Records before this one are stated by a checkpoint that fits and that a trusted key has signed.
+    /// The first and the last of them.
+    pub stubbed: Option<(u64, u64)>,
+    /// Records before this one are stated by a checkpoint that fits and that a trusted key has signed; which of them, `proved`
+    /// says.
     pub covered: u64,
+    /// Runs of records that are: from, up to and without.
+    proved: Vec<(u64, u64)>,
+    /// Where the run begins that the tree and the hashes before it hold together.
+    base: u64,
+    /// Where a record says that records of a chain are missing: its place, and which.
+    pub declared: Vec<(u64, Missing)>,
+    /// Runs of records that filled a gap.
+    late_runs: Vec<(u64, u64)>,
     pub checkpoints: u64,
     pub first_time: String,
     pub last_time: String,
@@ -124,7 +143,12 @@ impl Thread {
             copies: 0,
             late: 0,
             stubs: 0,
+            stubbed: None,
             covered: 0,
+            proved: Vec::new(),
+            base: seen.seq,
+            declared: Vec::new(),
+            late_runs: Vec::new(),
             checkpoints: 0,
             first_time: seen.time.clone(),
             last_time: seen.time.clone(),
@@ -172,6 +196,10 @@ impl Thread {
     /// Takes a record that fills a gap, or a part of one.
     pub fn fill(&mut self, seen: &Seen) -> Vec<Compared> {
         self.late += 1;
+        match self.late_runs.last_mut() {
+            Some((_, last)) if *last + 1 == seen.seq => *last = seen.seq,
+            _ => self.late_runs.push((seen.seq, seen.seq)),
+        }
         if seen.seq == 0 {
             self.first_time.clone_from(&seen.time);
         }
@@ -228,6 +256,8 @@ impl Thread {
     }
 
     fn go_on(&mut self, tree: Tree, at: u64, prev: [u8; 32]) {
+        let behind = self.gaps().filter(|(_, last)| *last < at).map(|(_, last)| last + 1).max();
+        self.base = behind.unwrap_or(0).max(self.first);
         let gaps = std::mem::take(&mut self.gaps);
         let (lost, open) = gaps.into_iter().partition(|(first, _)| *first < at);
         self.gaps = open;
@@ -235,6 +265,41 @@ impl Thread {
         let unfilled = |(first, last): (u64, u64)| (last >= solid).then_some((first.max(solid), last));
         self.lost.extend(Vec::into_iter(lost).filter_map(unfilled));
         (self.tree, self.solid, self.solid_hash, self.resumed) = (Some(tree), at, prev, Some(at));
+    }
+
+    /// Whether a checkpoint that fits covers the record.
+    pub fn is_proved(&self, seq: u64) -> bool {
+        self.proved.iter().any(|(from, up_to)| (*from..*up_to).contains(&seq))
+    }
+
+    /// Whether the hashes lead from the record to the last one.
+    pub fn leads_to_end(&self, seq: u64) -> bool {
+        seq >= self.gaps().map(|(_, last)| last + 1).max().unwrap_or(0).max(self.first)
+    }
+
+    /// Runs of records, both ends included, that nothing covers although a later checkpoint fits, or could have.
+    pub fn unproved(&self) -> Vec<(u64, u64)> {
+        let mut edges: Vec<(u64, u64)> = self.gaps().collect();
+        edges.sort_unstable();
+        let end = self.resumed.map_or(0, |at| at + 1).max(edges.last().map_or(0, |(first, _)| *first));
+        let end = if self.covered == 0 { self.next } else { end };
+        let mut known = edges;
+        known.extend(self.proved.iter().filter(|(from, up_to)| from < up_to).map(|(from, up_to)| (*from, up_to - 1)));
+        known.sort_unstable();
+        let (mut from, mut runs) = (self.first, Vec::new());
+        for (first, last) in known.into_iter().chain([(end, end)]) {
+            if first.min(end) > from {
+                runs.push((from, first.min(end) - 1));
+            }
+            from = from.max(last + 1);
+        }
+        runs
+    }
+
+    /// Runs of records that came late and fit nothing that was there.
+    pub fn unfit(&self) -> Vec<(u64, u64)> {
+        let fits = |seq: u64| (self.resumed.is_none() && seq < self.solid) || self.is_proved(seq);
+        self.late_runs.iter().copied().filter(|(first, last)| !fits(*first) || !fits(*last)).collect()
     }
 
     /// The first record that no checkpoint covers.
@@ -249,6 +314,13 @@ impl Thread {
         self.doubted_from().max(self.resumed.map_or(0, |at| at + 1)).max(after_gap)
     }
 
+    /// This record is there as its hash only.
+    pub fn stub(&mut self, seq: u64) {
+        self.stubs += 1;
+        let (first, last) = self.stubbed.unwrap_or((seq, seq));
+        self.stubbed = Some((first.min(seq), last.max(seq)));
+    }
+
     /// What a checkpoint states, once the tree has grown so far; `None` until then, and where there is no tree.
     pub fn compare(&mut self, point: &Checkpoint, which: &'static str) -> Option<Compared> {
         if point.size > self.solid && self.points.len() >= POINTS {
@@ -259,6 +331,11 @@ impl Thread {
         let tree = self.tree.as_ref().filter(|_| point.size == self.solid)?;
         if tree.root() == point.root {
             self.covered = self.covered.max(point.size);
+            let from = if self.resumed.is_some() { self.base } else { 0 };
+            match self.proved.last_mut() {
+                Some((begun, up_to)) if *begun == from => *up_to = point.size,
+                _ => self.proved.push((from, point.size)),
+            }
             return Some(Compared::Fits);
         }
         // What comes after has a tree of its own that nothing can be said about.

@@ -45,7 +45,7 @@ fn line(chain: &ChainReport, signatures: bool) -> String {
         notes.push(format!("{} came after those behind them, as when a topic lost them", chain.late));
     }
     if chain.stubs > 0 {
-        notes.push(format!("{} too large for the topic, as stubs", chain.stubs));
+        notes.push(format!("{} as stubs", chain.stubs));
     }
     format!("  {}  {}–{}  {}\n", chain.id.escape_debug(), chain.first, chain.last, notes.join(", "))
 }
