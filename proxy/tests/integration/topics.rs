@@ -73,6 +73,7 @@ async fn the_probe_names_what_costs_records_and_the_line_that_mends_it() {
 async fn at_start_the_log_says_it_once_and_nothing_waits_for_it() {
     let Some(kafka) = require(Laboratory::open().unwrap().kafka().start().await) else { return };
     kafka.create_topic_with("weak", 1, &[("cleanup.policy", "compact")]).await.unwrap();
+    eventually("the broker knows its topic", async || kafka.records("weak").await.ok()).await;
     let stub = Stub::start(Script::allow()).await.unwrap();
     let mut proxy = Countersign::asking(&stub.url()).kafka(&kafka.bootstrap(), "weak").start().await;
     assert!(proxy.ask(&question("alice", "s3:GetObject", "reports", "a")).await.allowed());

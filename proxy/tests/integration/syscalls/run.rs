@@ -114,7 +114,12 @@ impl Stand {
         proxy.signal("STOP");
         match scenario {
             Scenario::Fresh => std::fs::create_dir(&volume).unwrap(),
-            Scenario::Recovery => copy(self.left.0.path(), &volume),
+            Scenario::Recovery => {
+                // All at once: a call that was under way when the process was stopped may still make the spool's directory.
+                let aside = home.join("aside");
+                copy(self.left.0.path(), &aside);
+                std::fs::rename(aside, &volume).unwrap();
+            }
         }
         (proxy, volume)
     }
