@@ -25,7 +25,7 @@ impl Pipeline {
         let hidden = |shown: Option<String>| shown.unwrap_or_default();
         let event = Event::CachePurged {
             client: client.to_owned(),
-            peer: peer.map(|peer| peer.to_string()),
+            peer: peer.and_then(|peer| privacy.reported_ip(&peer.to_string())),
             account: account.map(|name| hidden(privacy.account(name))),
             bucket: bucket.map(|name| limited(name, MAX_BUCKET)),
             prefix: prefix.map(|prefix| hidden(privacy.object(prefix))),

@@ -38,7 +38,7 @@ const ON_DISK: usize = 24;
 const COMMAND: &str = "cargo test -p countersign --test integration damage";
 
 fn rounds() -> usize {
-    std::env::var("COUNTERSIGN_DAMAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(9_000)
+    std::env::var("COUNTERSIGN_DAMAGES").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000)
 }
 
 fn start(files: &Arc<Memory>) -> (Spool, Backlog) {
