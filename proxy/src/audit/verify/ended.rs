@@ -42,8 +42,8 @@ impl Verification {
             }
         }
         let broken = self.more_breaks || self.findings.iter().any(|f| f.fault.breaks());
-        let noted = |f: &Finding| matches!(f.fault, Fault::Declared | Fault::Unproved);
-        let outcome = match (broken, self.more > 0 || self.findings.iter().any(noted)) {
+        let declared = self.more > 0 || self.findings.iter().any(|f| f.fault == Fault::Declared);
+        let outcome = match (broken, declared) {
             (true, _) => Outcome::Broken,
             (false, true) => Outcome::WholeGapsDeclared,
             (false, false) => Outcome::Whole,
@@ -191,7 +191,7 @@ impl Verification {
         let same = thread.hash_of(previous.seq).is_some_and(|hash| hex::encode(hash) == previous.hash);
         let finding = if same && !previous.clean {
             let text = format!("chain {by} did not find these on disk; nothing signed covers what the disk had lost");
-            Finding::new(Fault::Unproved, id, range).saying(text)
+            Finding::new(Fault::Declared, id, range).saying(text)
         } else {
             let text = format!("chain {by} says that {} was the last record", previous.seq);
             Finding::new(Fault::Changed, id, range).saying(text)

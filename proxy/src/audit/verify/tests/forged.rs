@@ -185,7 +185,7 @@ fn what_kafka_had_and_the_disk_had_not_is_named() {
     honest.chains[2].1 = placed("i/2", &next, &key);
     let report = verified(&honest, &[key.public().clone()], false);
     assert_eq!(report.outcome, Outcome::WholeGapsDeclared, "{:#?}", report.findings);
-    assert!(report.findings.iter().any(|f| f.fault == Fault::Unproved && f.range == Some((40, 40))));
+    assert!(report.findings.iter().any(|f| f.fault == Fault::Declared && f.range == Some((40, 40))));
     // Another record than the one that the next process found.
     let mut parts_of = parts(&honest.chains[1].1);
     parts_of[39] = decision(1100, "forged");
