@@ -206,3 +206,34 @@ fn thousands_of_damages_are_each_named() {
     let named: BTreeSet<u64> = bench.events("damage_found").iter().filter_map(|d| d["first_seq"].as_u64()).collect();
     assert_eq!(named.len(), 3000);
 }
+
+/// The disk ends where `max_size` does not: what is delivered gives way, and only that.
+#[test]
+fn a_full_disk_takes_back_what_is_delivered() {
+    let (mut bench, _) = Bench::with_five();
+    bench.disk.0.lock().capacity = 5 * setup().segment;
+    let mut refused = 0;
+    for _ in 0..200 {
+        let mut told = bench.append(Durability::Synced, 4000);
+        bench.deliver();
+        if !matches!(told.try_recv(), Ok(Ok(_))) {
+            refused += 1;
+        }
+        bench.pass(1);
+    }
+    assert!(refused < 5, "{refused} of 200 refused though all was delivered");
+    let before = bench.disk.0.lock().names_ending(".seg").len();
+    let undelivered = (0..200).take_while(|_| matches!(bench.append(Durability::Synced, 4000).try_recv(), Ok(Ok(_))));
+    assert!(undelivered.count() < 100, "the disk has no end");
+    let kept = bench.kafka.len();
+    bench.pass(2);
+    bench.settle();
+    assert!(before >= 3 && bench.disk.0.lock().names_ending(".seg").len() >= 3, "what is not delivered stays");
+    for _ in 0..5 {
+        bench.deliver();
+        bench.settle();
+    }
+    assert!(bench.kafka.len() > kept && bench.shared.available.load(Ordering::Acquire));
+    let seqs: Vec<u64> = bench.kafka.iter().map(|e| e.seq).collect();
+    assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "{seqs:?}");
+}
