@@ -57,7 +57,7 @@ impl Backlog {
                 }
                 continue;
             };
-            let extent = extent(&self.shared, &reading.id);
+            let (extent, goes_on) = extent(&self.shared, &reading.id);
             let now = self.shared.clock.now();
             reading.reader.salvage = self.failing.is_some_and(|s| now.saturating_duration_since(s) >= UNREADABLE);
             let read = reading.reader.next(extent);
@@ -74,7 +74,7 @@ impl Backlog {
                     self.shared.damage(&damage);
                     self.refuse_lost(&damage);
                 }
-                Read::End if matches!(extent, Extent::Live { .. }) => return Ok(None),
+                Read::End if goes_on => return Ok(None),
                 Read::End => {
                     if let Some(reading) = self.reading.take() {
                         self.leave(reading);
@@ -211,11 +211,13 @@ impl Backlog {
     }
 }
 
-fn extent(shared: &Shared, id: &EpochId) -> Extent {
+/// How much of it may be read, and whether more may come. What this process wrote counts only as far as it was made
+/// durable, also when the chain has ended: one that ended in an outage has more in its files, which power loss may take.
+fn extent(shared: &Shared, id: &EpochId) -> (Extent, bool) {
     let live = shared.inventory.lock().epoch(id).is_some_and(|e| e.live);
-    if !live {
-        return Extent::Closed;
-    }
     let progress = shared.progress.lock();
-    Extent::Live { next: progress.next, number: progress.number, offset: progress.offset }
+    if progress.epoch.as_ref() != Some(id) {
+        return (Extent::Closed, false);
+    }
+    (Extent::Live { next: progress.next, number: progress.number, offset: progress.offset }, live)
 }

@@ -237,3 +237,23 @@ fn a_full_disk_takes_back_what_is_delivered() {
     let seqs: Vec<u64> = bench.kafka.iter().map(|e| e.seq).collect();
     assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "{seqs:?}");
 }
+
+/// What was written and never synced is nobody's to have when the chain ends: power loss may take it.
+#[test]
+fn a_chain_that_ends_in_an_outage_publishes_only_what_is_durable() {
+    let (mut bench, file) = Bench::with_five();
+    bench.deliver();
+    let (item, mut told) = bench.item(Durability::Synced, 2000);
+    // The write passes, its sync and everything after do not.
+    bench.disk.0.lock().fail_in = Some((1, 1000));
+    bench.writer.turn(&mut vec![item]);
+    assert_eq!(told.try_recv().unwrap().unwrap_err(), Reason::AuditUnavailable);
+    bench.writer.turn(&mut vec![Item::Close]);
+    assert!(bench.writer.is_finished());
+    bench.disk.0.lock().fail_in = None;
+    let next = bench.shared.progress.lock().next;
+    assert!(crate::audit::simulation::spoil::holds(&bench.disk, file, next), "the write is in the file");
+    bench.deliver();
+    assert_eq!(bench.kafka.last().unwrap().seq, next - 1);
+    assert_eq!(bench.shared.inventory.lock().undelivered().0, 0);
+}
