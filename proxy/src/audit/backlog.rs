@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::audit::epoch::{Damage, EpochReader, Extent, Read};
 use crate::audit::shared::Shared;
 use crate::audit::waiting::Waiting;
+use crate::audit::whole;
 use crate::policy::verdict::Reason;
 
 pub use crate::audit::epoch::{Entry, EpochId};
@@ -26,6 +27,8 @@ pub struct Backlog {
     flying: VecDeque<Flying>,
     /// Since when the record that is due cannot be read.
     failing: Option<Instant>,
+    /// The same for the record that is to be kept whole.
+    unkept: Option<Instant>,
 }
 
 struct Reading {
@@ -42,7 +45,7 @@ struct Flying {
 
 impl Backlog {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, reading: None, done: None, flying: VecDeque::new(), failing: None }
+        Self { shared, reading: None, done: None, flying: VecDeque::new(), failing: None, unkept: None }
     }
 
     /// The next record; `None` if all that is durable has been returned. Damage on the way is recorded in the chain and
@@ -124,16 +127,25 @@ impl Backlog {
         }
     }
 
-    /// Kafka has only a stub of this record, so its segment goes by age no more, only for want of room.
-    pub fn stubbed(&mut self, epoch: &EpochId, seq: u64) {
-        let Some(path) = self.shared.inventory.lock().epoch(epoch).and_then(|e| e.keep_whole(seq)) else { return };
-        // For the processes after this one.
-        let made = match self.shared.files.create(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => self.shared.files.sync_dir(&epoch.directory()),
-        };
-        if let Err(error) = made {
-            tracing::error!(%error, "`{path}` cannot be made: a restart forgets that Kafka has only a stub of a record there");
+    /// Kafka has only a stub of this record: it is kept whole before the cursor moves over it.
+    pub fn stubbed(&mut self, epoch: &EpochId, seq: u64) -> io::Result<()> {
+        if self.shared.inventory.lock().whole.contains_key(&(epoch.clone(), seq)) {
+            return Ok(());
+        }
+        // Where it was read from for Kafka; rare enough to be read again.
+        let mut reader = EpochReader::new(self.shared.files.clone(), epoch.clone(), Some(seq));
+        let now = self.shared.clock.now();
+        reader.salvage = self.unkept.is_some_and(|s| now.saturating_duration_since(s) >= UNREADABLE);
+        let read = reader.next(extent(&self.shared, epoch).0);
+        self.unkept = read.is_err().then(|| self.unkept.unwrap_or(now));
+        match read? {
+            Read::Record(entry) if entry.seq == seq => whole::keep(&self.shared, epoch, seq, &entry.value),
+            Read::Record(_) | Read::Damage(_) | Read::End => {
+                // It was there a moment ago. What is damaged does not mend, and must not hold up what is behind it.
+                let epoch = epoch.as_str();
+                tracing::error!(epoch, seq, "record that kafka has as a stub only cannot be read any more, or kept");
+                Ok(())
+            }
         }
     }
 

@@ -195,7 +195,7 @@ impl Keeper {
             }
         }
         let ripe = |epoch: &EpochInfo, index: usize| {
-            let segment = epoch.segments.get(index).filter(|s| !s.whole_only_here);
+            let segment = epoch.segments.get(index);
             segment.and_then(|s| s.delivered_since).is_some_and(|s| now.saturating_duration_since(s) >= retain)
         };
         while self.shared.options.deliver {
