@@ -17,8 +17,6 @@ pub struct Setup {
     /// Records under way, by the publisher's bound and by the sink's.
     pub window: usize,
     pub room: usize,
-    /// Bytes of segments that the disk has room for.
-    pub capacity: u64,
     /// One thing in so many on the wire goes wrong.
     pub faulty: u32,
 }
@@ -74,10 +72,7 @@ pub enum Step {
 pub fn setup(seed: u64) -> (Setup, Vec<Step>) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let segment = rng.random_range(16..40) << 10;
-    // From a number of its own: what else a seed stands for stays as it was.
-    let mut more = SmallRng::seed_from_u64(seed ^ 0xd15c);
     let setup = Setup {
-        capacity: if more.random_ratio(1, 5) { segment * more.random_range(5..9) } else { u64::MAX },
         durability: if rng.random_ratio(1, 5) { Durability::Written } else { Durability::Synced },
         segment,
         max_size: segment * if rng.random_ratio(1, 3) { rng.random_range(8..12) } else { 64 },

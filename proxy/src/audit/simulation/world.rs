@@ -61,7 +61,6 @@ struct World<'a> {
 pub fn run(seed: u64, setup: &Setup, steps: &[Step]) -> Result<Tally, String> {
     chance::seeded::begin(seed);
     let (disk, clock, topic) = (Disk::new(!seed), ManualClock::new(), Kafka::new(seed ^ 0x5eed, setup.faulty));
-    disk.0.lock().capacity = setup.capacity;
     let process = Process::start(setup, &disk, &clock, &topic);
     let (oracle, tally) = (Oracle::default(), Tally::default());
     let mut world = World { setup, disk, clock, topic, process, oracle, power: false, tally, turns: 0 };
