@@ -34,4 +34,5 @@ pub mod tally;
 pub mod tree;
 pub mod verify;
 pub mod waiting;
+pub mod whole;
 pub mod writer;

@@ -5,6 +5,7 @@
 //! and numbers that are read strictly, so that nothing of a reader's own making gets into a record. It shows honest
 //! readers: who reads the files themselves, or removes the note in time, leaves none.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -90,12 +91,12 @@ impl Watch {
         let (stop, stopped) = flume::bounded(1);
         let root = directory.to_owned();
         let work = move || {
-            let disk = Disk::new(&root);
+            let (disk, mut stuck) = (Disk::new(&root), HashSet::new());
             loop {
                 let last = !matches!(stopped.recv_timeout(TURN), Err(flume::RecvTimeoutError::Timeout));
                 // What cannot be recorded now is taken later.
                 if spool.is_available()
-                    && let Err(error) = turn(&disk, &root, &mut |event| spool.record(event))
+                    && let Err(error) = turn(&disk, &root, &mut stuck, &mut |event| spool.record(event))
                 {
                     tracing::debug!(%error, "cannot look for readers of the spool");
                 }
@@ -120,16 +121,29 @@ impl Drop for Watch {
     }
 }
 
-fn turn(disk: &Disk, root: &Path, record: &mut dyn FnMut(Event)) -> io::Result<()> {
+/// Takes the notes that are there. What cannot be removed is passed over, and `stuck` remembers that this was said.
+fn turn(disk: &Disk, root: &Path, stuck: &mut HashSet<String>, record: &mut dyn FnMut(Event)) -> io::Result<()> {
     let names = match disk.list(DIRECTORY) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return disk.create_dir(DIRECTORY),
         names => names?,
     };
-    for name in names.iter().take(IN_A_TURN) {
-        let owner = std::fs::symlink_metadata(root.join(DIRECTORY).join(name));
+    stuck.retain(|name| names.contains(name));
+    let mut taken = 0;
+    for name in names {
+        if taken == IN_A_TURN {
+            break;
+        }
+        let owner = std::fs::symlink_metadata(root.join(DIRECTORY).join(&name));
         // Removed first: what could not be removed would be recorded every second.
-        disk.remove_file(&format!("{DIRECTORY}/{name}"))?;
-        match (Asked::parse(name), owner) {
+        if let Err(error) = disk.remove_file(&format!("{DIRECTORY}/{name}")) {
+            let shown = name.escape_debug().to_string();
+            if stuck.len() < MOST && stuck.insert(name) {
+                tracing::warn!(%error, name = shown, "cannot remove what is among the notes of readers");
+            }
+            continue;
+        }
+        taken += 1;
+        match (Asked::parse(&name), owner) {
             (Some(asked), Ok(owner)) => record(event(asked, owner.uid(), owner.ctime(), owner.ctime_nsec())),
             _ => tracing::warn!(name = name.escape_debug().to_string(), "not a note of a reader, removed"),
         }
@@ -158,8 +172,12 @@ mod tests {
     }
 
     fn taken(home: &Path) -> Vec<Event> {
+        taken_but(home, &mut HashSet::new())
+    }
+
+    fn taken_but(home: &Path, stuck: &mut HashSet<String>) -> Vec<Event> {
         let mut events = Vec::new();
-        turn(&Disk::new(home), home, &mut |event| events.push(event)).unwrap();
+        turn(&Disk::new(home), home, stuck, &mut |event| events.push(event)).unwrap();
         events
     }
 
@@ -192,6 +210,22 @@ mod tests {
         }
         assert!(matches!(leave(home.path(), asked()), Left::Refused(_)));
         assert_eq!(taken(home.path()).len(), IN_A_TURN, "the others wait");
+    }
+
+    /// More of it than is taken in a turn, and before every note by name.
+    #[test]
+    fn what_cannot_be_removed_holds_up_no_note() {
+        let (home, mut stuck) = (tempfile::tempdir().unwrap(), HashSet::new());
+        taken(home.path());
+        for n in 0..IN_A_TURN + 4 {
+            std::fs::create_dir(home.path().join(DIRECTORY).join(format!("{n:02}"))).unwrap();
+        }
+        assert!(matches!(leave(home.path(), asked()), Left::Noted));
+        assert_eq!(taken_but(home.path(), &mut stuck).len(), 1);
+        assert_eq!(stuck.len(), IN_A_TURN + 4, "each is told of");
+        std::fs::remove_dir(home.path().join(DIRECTORY).join("00")).unwrap();
+        assert!(taken_but(home.path(), &mut stuck).is_empty(), "once");
+        assert_eq!(stuck.len(), IN_A_TURN + 3);
     }
 
     #[test]

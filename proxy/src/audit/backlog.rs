@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::audit::epoch::{Damage, EpochReader, Extent, Read};
 use crate::audit::shared::Shared;
 use crate::audit::waiting::Waiting;
+use crate::audit::whole;
 use crate::policy::verdict::Reason;
 
 pub use crate::audit::epoch::{Entry, EpochId};
@@ -26,6 +27,8 @@ pub struct Backlog {
     flying: VecDeque<Flying>,
     /// Since when the record that is due cannot be read.
     failing: Option<Instant>,
+    /// The same for the record that is to be kept whole.
+    unkept: Option<Instant>,
 }
 
 struct Reading {
@@ -42,7 +45,7 @@ struct Flying {
 
 impl Backlog {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, reading: None, done: None, flying: VecDeque::new(), failing: None }
+        Self { shared, reading: None, done: None, flying: VecDeque::new(), failing: None, unkept: None }
     }
 
     /// The next record; `None` if all that is durable has been returned. Damage on the way is recorded in the chain and
@@ -57,7 +60,7 @@ impl Backlog {
                 }
                 continue;
             };
-            let extent = extent(&self.shared, &reading.id);
+            let (extent, goes_on) = extent(&self.shared, &reading.id);
             let now = self.shared.clock.now();
             reading.reader.salvage = self.failing.is_some_and(|s| now.saturating_duration_since(s) >= UNREADABLE);
             let read = reading.reader.next(extent);
@@ -74,7 +77,7 @@ impl Backlog {
                     self.shared.damage(&damage);
                     self.refuse_lost(&damage);
                 }
-                Read::End if matches!(extent, Extent::Live { .. }) => return Ok(None),
+                Read::End if goes_on => return Ok(None),
                 Read::End => {
                     if let Some(reading) = self.reading.take() {
                         self.leave(reading);
@@ -124,16 +127,25 @@ impl Backlog {
         }
     }
 
-    /// Kafka has only a stub of this record, so its segment goes by age no more, only for want of room.
-    pub fn stubbed(&mut self, epoch: &EpochId, seq: u64) {
-        let Some(path) = self.shared.inventory.lock().epoch(epoch).and_then(|e| e.keep_whole(seq)) else { return };
-        // For the processes after this one.
-        let made = match self.shared.files.create(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => self.shared.files.sync_dir(&epoch.directory()),
-        };
-        if let Err(error) = made {
-            tracing::error!(%error, "`{path}` cannot be made: a restart forgets that Kafka has only a stub of a record there");
+    /// Kafka has only a stub of this record: it is kept whole before the cursor moves over it.
+    pub fn stubbed(&mut self, epoch: &EpochId, seq: u64) -> io::Result<()> {
+        if self.shared.inventory.lock().whole.contains_key(&(epoch.clone(), seq)) {
+            return Ok(());
+        }
+        // Where it was read from for Kafka; rare enough to be read again.
+        let mut reader = EpochReader::new(self.shared.files.clone(), epoch.clone(), Some(seq));
+        let now = self.shared.clock.now();
+        reader.salvage = self.unkept.is_some_and(|s| now.saturating_duration_since(s) >= UNREADABLE);
+        let read = reader.next(extent(&self.shared, epoch).0);
+        self.unkept = read.is_err().then(|| self.unkept.unwrap_or(now));
+        match read? {
+            Read::Record(entry) if entry.seq == seq => whole::keep(&self.shared, epoch, seq, &entry.value),
+            Read::Record(_) | Read::Damage(_) | Read::End => {
+                // It was there a moment ago. What is damaged does not mend, and must not hold up what is behind it.
+                let epoch = epoch.as_str();
+                tracing::error!(epoch, seq, "record that kafka has as a stub only cannot be read any more, or kept");
+                Ok(())
+            }
         }
     }
 
@@ -211,11 +223,13 @@ impl Backlog {
     }
 }
 
-fn extent(shared: &Shared, id: &EpochId) -> Extent {
+/// How much of it may be read, and whether more may come. What this process wrote counts only as far as it was made
+/// durable, also when the chain has ended: one that ended in an outage has more in its files, which power loss may take.
+fn extent(shared: &Shared, id: &EpochId) -> (Extent, bool) {
     let live = shared.inventory.lock().epoch(id).is_some_and(|e| e.live);
-    if !live {
-        return Extent::Closed;
-    }
     let progress = shared.progress.lock();
-    Extent::Live { next: progress.next, number: progress.number, offset: progress.offset }
+    if progress.epoch.as_ref() != Some(id) {
+        return (Extent::Closed, false);
+    }
+    (Extent::Live { next: progress.next, number: progress.number, offset: progress.offset }, live)
 }

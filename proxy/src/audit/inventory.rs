@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::audit::cursor::Cursor;
 use crate::audit::epoch::EpochId;
+use crate::audit::whole::Kept;
 
 pub struct SegmentInfo {
     pub name: String,
@@ -17,13 +18,6 @@ pub struct SegmentInfo {
     pub bytes: u64,
     /// Since when all of it is known to be delivered.
     pub delivered_since: Option<Instant>,
-    /// Of a record in it Kafka has only a stub.
-    pub whole_only_here: bool,
-}
-
-/// The file beside a segment that says so across restarts.
-pub fn keep_mark(number: u64) -> String {
-    format!("stubbed-{number:06}")
 }
 
 pub struct EpochInfo {
@@ -83,14 +77,6 @@ impl EpochInfo {
         firsts.len() <= 2
     }
 
-    /// Marks the segment that holds `seq`. The path of the mark to be made; `None` if it is marked, or gone.
-    pub fn keep_whole(&mut self, seq: u64) -> Option<String> {
-        let directory = self.id.directory();
-        let segment = self.segments.iter_mut().rev().find(|s| s.first_seq <= seq)?;
-        let marked = std::mem::replace(&mut segment.whole_only_here, true);
-        (!marked).then(|| format!("{directory}/{}", keep_mark(segment.number)))
-    }
-
     /// Nothing is left in it that anybody waits for.
     pub fn is_done(&self) -> bool {
         !self.live && self.delivered >= self.next
@@ -105,6 +91,8 @@ pub struct Inventory {
     pub spare_bytes: u64,
     /// Files of which nothing is needed any more, to be removed as soon as that is possible.
     pub rubbish: Vec<(String, u64)>,
+    /// Records that Kafka has as stubs only.
+    pub whole: Kept,
 }
 
 impl Inventory {
@@ -112,6 +100,7 @@ impl Inventory {
         self.epochs.iter().flat_map(|e| &e.segments).map(|s| s.bytes).sum::<u64>()
             + self.spare_bytes
             + self.rubbish.iter().map(|(_, bytes)| bytes).sum::<u64>()
+            + self.whole.values().sum::<u64>()
     }
 
     pub fn epoch(&mut self, id: &EpochId) -> Option<&mut EpochInfo> {
@@ -160,7 +149,6 @@ mod tests {
             end: None,
             bytes: 100,
             delivered_since: None,
-            whole_only_here: false,
         };
         let cursor = Cursor::load(&Disk::new(home.path()), "e");
         let mut info =

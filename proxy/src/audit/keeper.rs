@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::audit::epoch::EpochId;
+use crate::audit::files::Handle;
 use crate::audit::inventory::EpochInfo;
 use crate::audit::lifecycle::Event;
 use crate::audit::reader::SegmentReader;
@@ -94,20 +95,40 @@ impl Keeper {
         self.sweep();
         self.make_room(bytes)?;
         let path = format!("{}/spare-{:06}", id.directory(), self.prepared);
-        let files = &self.shared.files;
-        match files.remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = files.create(&path)?;
-        if let Err(error) = file.fill_zero(bytes).and_then(|()| file.sync_data()) {
-            // What could not be made whole must not take the room that others need.
-            log_failure("remove an unfinished segment", files.remove_file(&path));
-            return Err(error);
-        }
+        let file = loop {
+            match self.make_spare(&path, bytes) {
+                // The disk ends before `max_size` does. What is delivered gives way to that limit, too.
+                Err(error) if is_full(&error) && self.give_way()? => {}
+                made => break made?,
+            }
+        };
         self.prepared += 1;
         self.shared.inventory.lock().spare_bytes = bytes;
         Ok(Spare::Ready { file, path, bytes })
+    }
+
+    fn make_spare(&self, path: &str, bytes: u64) -> io::Result<Handle> {
+        let files = &self.shared.files;
+        match files.remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = files.create(path)?;
+        if let Err(error) = file.fill_zero(bytes).and_then(|()| file.sync_data()) {
+            // What could not be made whole must not take the room that others need.
+            log_failure("remove an unfinished segment", files.remove_file(path));
+            return Err(error);
+        }
+        Ok(file)
+    }
+
+    /// Removes the oldest segment if all of it is delivered. Without Kafka nothing gives way before `max_size`.
+    fn give_way(&mut self) -> io::Result<bool> {
+        if !self.shared.options.deliver {
+            return Ok(false);
+        }
+        self.store_cursors();
+        self.remove_oldest(|_, _| true)
     }
 
     /// Removes segments that earlier processes prepared and never used.
@@ -174,7 +195,7 @@ impl Keeper {
             }
         }
         let ripe = |epoch: &EpochInfo, index: usize| {
-            let segment = epoch.segments.get(index).filter(|s| !s.whole_only_here);
+            let segment = epoch.segments.get(index);
             segment.and_then(|s| s.delivered_since).is_some_and(|s| now.saturating_duration_since(s) >= retain)
         };
         while self.shared.options.deliver {
@@ -284,6 +305,11 @@ impl Keeper {
         let age = if oldest == 0 { unread } else { wall.saturating_sub(Duration::from_micros(oldest)) };
         self.shared.metrics.spool_undelivered(records, undelivered, age);
     }
+}
+
+/// The disk, or the user's share of it.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn log_failure(what: &str, done: io::Result<()>) {

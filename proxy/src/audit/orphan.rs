@@ -43,8 +43,8 @@ pub struct Orphan {
 }
 
 impl Orphan {
-    /// Takes the lock and keeps it until dropped. Nothing is written but the lock's file, the cursors, and marks
-    /// of segments with records that the topic did not take.
+    /// Takes the lock and keeps it until dropped. Nothing is written but the lock's file, the cursors, and whole
+    /// copies of records of which the topic took a stub only.
     pub fn open(directory: &Path, metrics: Arc<Metrics>) -> Result<Self, OrphanError> {
         let disk = Disk::new(directory);
         disk.check()?;
@@ -69,7 +69,10 @@ impl Orphan {
         for damage in &found.damages {
             shared.damage(damage);
         }
-        shared.inventory.lock().epochs = found.epochs;
+        {
+            let mut inventory = shared.inventory.lock();
+            (inventory.epochs, inventory.whole) = (found.epochs, found.whole);
+        }
         let (waiting, _) = shared.inventory.lock().undelivered();
         let tally = Arc::new(Tally::of(waiting));
         let orphan = Self { backlog: Backlog::new(shared.clone()), shared, tally, stored: Instant::now() };
@@ -132,8 +135,8 @@ impl Source for Orphan {
         }
     }
 
-    fn stubbed(&mut self, epoch: &EpochId, seq: u64) {
-        self.backlog.stubbed(epoch, seq);
+    fn stubbed(&mut self, epoch: &EpochId, seq: u64) -> io::Result<()> {
+        self.backlog.stubbed(epoch, seq)
     }
 
     fn rewind(&mut self) {

@@ -34,8 +34,9 @@ pub trait Source: Send {
     /// called again for what was acknowledged before.
     fn delivered(&mut self, epoch: &EpochId, seq: u64);
 
-    /// This record is in Kafka as a stub only: what it says is kept here for as long as there is room.
-    fn stubbed(&mut self, epoch: &EpochId, seq: u64);
+    /// This record is in Kafka as a stub only: it is kept whole here, durably, before it counts as acknowledged. After
+    /// an error the same is asked again.
+    fn stubbed(&mut self, epoch: &EpochId, seq: u64) -> io::Result<()>;
 
     /// Hand out again from the durable cursor on.
     fn rewind(&mut self);
@@ -57,8 +58,8 @@ impl Source for Backlog {
         Self::delivered(self, epoch, seq);
     }
 
-    fn stubbed(&mut self, epoch: &EpochId, seq: u64) {
-        Self::stubbed(self, epoch, seq);
+    fn stubbed(&mut self, epoch: &EpochId, seq: u64) -> io::Result<()> {
+        Self::stubbed(self, epoch, seq)
     }
 
     fn rewind(&mut self) {

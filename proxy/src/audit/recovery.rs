@@ -8,9 +8,10 @@ use crate::audit::chain;
 use crate::audit::cursor::Cursor;
 use crate::audit::epoch::{self, Damage, EpochId, EpochReader, Extent, Read};
 use crate::audit::files::{Files, Handle};
-use crate::audit::inventory::{EpochInfo, SegmentInfo, keep_mark};
+use crate::audit::inventory::{EpochInfo, SegmentInfo};
 use crate::audit::lifecycle::{Previous, SeqRange};
 use crate::audit::segment::{self, Header};
+use crate::audit::whole::{self, Kept};
 
 pub struct Found {
     /// Oldest first.
@@ -18,6 +19,8 @@ pub struct Found {
     /// The head of the newest epoch that has a record.
     pub previous: Option<Previous>,
     pub damages: Vec<Damage>,
+    /// Records that Kafka has as stubs only.
+    pub whole: Kept,
 }
 
 /// The end of an epoch.
@@ -32,7 +35,8 @@ struct Tail {
 
 /// `Err` if the directories cannot be listed, if a later version wrote them and, unless `lenient`, if a segment cannot be read.
 pub fn recover(files: &Arc<dyn Files>, lenient: bool) -> io::Result<Found> {
-    let mut found = Found { epochs: Vec::new(), previous: None, damages: Vec::new() };
+    let mut found =
+        Found { epochs: Vec::new(), previous: None, damages: Vec::new(), whole: whole::list(files.as_ref()) };
     let names = match files.list("epochs") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
         names => names?,
@@ -95,7 +99,6 @@ fn head(file: &Handle) -> Option<Vec<u8>> {
 
 fn list_segments(files: &Arc<dyn Files>, id: &EpochId) -> io::Result<Vec<SegmentInfo>> {
     let mut segments = Vec::new();
-    let marks = files.list(&id.directory())?;
     for name in epoch::list_segments(files.as_ref(), id)? {
         let opened = files.open(&format!("{}/{name}", id.directory()));
         let head = opened.as_ref().ok().and_then(head);
@@ -115,9 +118,7 @@ fn list_segments(files: &Arc<dyn Files>, id: &EpochId) -> io::Result<Vec<Segment
         let header = head.and_then(|h| Header::decode(&h)).filter(|h| h.chain.ends_with(id.random()));
         let meant = header.map(|h| (h.first_seq, h.number)).or_else(|| epoch::parse_segment_name(&name));
         if let Some((first_seq, number)) = meant {
-            let whole_only_here = marks.contains(&keep_mark(number));
-            let (end, delivered_since) = (None, None);
-            segments.push(SegmentInfo { name, number, first_seq, end, bytes, delivered_since, whole_only_here });
+            segments.push(SegmentInfo { name, number, first_seq, end: None, bytes, delivered_since: None });
         }
     }
     segments.sort_by_key(|s| (s.first_seq, s.number));

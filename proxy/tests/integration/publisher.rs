@@ -95,8 +95,9 @@ impl Source for Numbers {
         let mut delivered = self.delivered.lock();
         *delivered = (*delivered).max(seq + 1);
     }
-    fn stubbed(&mut self, _: &EpochId, seq: u64) {
+    fn stubbed(&mut self, _: &EpochId, seq: u64) -> io::Result<()> {
         self.stubbed.lock().push(seq);
+        Ok(())
     }
     fn rewind(&mut self) {
         self.at = *self.delivered.lock();

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use countersign::kafka::mock::MockBroker;
 use loadtest::stub::{Script, Stub};
 use serde_json::Value;
 
@@ -102,6 +103,31 @@ async fn a_full_disk_denies_and_everything_refused_is_counted() {
     let records = proxy.records();
     assert_eq!(refused(&records), 10);
     assert_eq!(proxy.decisions().len(), allowed + 1);
+}
+
+/// The disk ends long before `max_size` and `retain_delivered` do: what Kafka has gives way, and answers go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_full_of_delivered_segments_denies_nothing_for_long() {
+    let Some(disk) = Small::mount("24m") else { return };
+    let broker = MockBroker::start(&[("decisions", 1), ("countersign.checkpoints", 1)]).unwrap();
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    // Room for four segments of a MiB, of the eight that the spool may have.
+    std::fs::write(disk.path().join("filler"), vec![0; 20 << 20]).unwrap();
+    let setup = Countersign::asking(&stub.url()).max_size("8MiB").on(disk.path());
+    let proxy = setup.kafka(&broker.bootstrap(), "decisions").start().await;
+    let big = "x".repeat(900);
+    let mut allowed = 0;
+    // Twice as much as the disk takes, so that half of it gave way.
+    while allowed < 6000 {
+        if ask(&proxy, &big).await.allowed() {
+            allowed += 1;
+        } else {
+            // At most until Kafka has acknowledged what is there.
+            proxy.available().await;
+        }
+    }
+    let bytes = proxy.metric("countersign_spool_bytes ").await;
+    assert!(bytes < f64::from(5 << 20), "{bytes} bytes on a disk of 4 MiB");
 }
 
 /// A roll needs an inode.

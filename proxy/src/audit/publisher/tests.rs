@@ -21,6 +21,8 @@ struct World {
     /// Indexes into the spool, in the order stored.
     stored: Vec<usize>,
     acked: HashSet<usize>,
+    /// Stored as stubs, and those of them that are kept whole.
+    stubs: HashSet<usize>,
     stubbed: HashSet<usize>,
     most_under_way: usize,
     sends: usize,
@@ -63,12 +65,13 @@ struct FakeSource {
     /// The cursor becomes durable every so many reports.
     lag: usize,
     reports: usize,
+    keeps: usize,
 }
 
 impl FakeSource {
     fn new(world: &Shared, lag: usize) -> Self {
         let at = world.lock().durable;
-        Self { world: Arc::clone(world), at, lag, reports: 0 }
+        Self { world: Arc::clone(world), at, lag, reports: 0, keeps: 0 }
     }
 }
 
@@ -92,6 +95,10 @@ impl Source for FakeSource {
         if let Some(missing) = (0..=index).find(|i| !world.acked.contains(i)) {
             world.broken.push(format!("{index} reported as delivered, {missing} not acknowledged"));
         }
+        if let Some(lost) = world.stubs.iter().find(|i| **i <= index && !world.stubbed.contains(i)) {
+            let lost = format!("{index} reported as delivered, {lost} is nowhere whole");
+            world.broken.push(lost);
+        }
         world.delivered = world.delivered.max(index + 1);
         self.reports += 1;
         if self.reports.is_multiple_of(self.lag) {
@@ -99,10 +106,16 @@ impl Source for FakeSource {
         }
     }
 
-    fn stubbed(&mut self, epoch: &EpochId, seq: u64) {
+    fn stubbed(&mut self, epoch: &EpochId, seq: u64) -> io::Result<()> {
         let mut world = self.world.lock();
         let index = world.index(epoch, seq).unwrap();
+        self.keeps += 1;
+        if world.faults_left > 0 && self.keeps.is_multiple_of(2) {
+            world.faults_left -= 1;
+            return Err(io::Error::other("injected"));
+        }
         world.stubbed.insert(index);
+        Ok(())
     }
 
     fn rewind(&mut self) {
@@ -205,7 +218,12 @@ impl Sink for FakeSink {
         while !self.acks.is_empty() && self.rng.random_ratio(3, 4) {
             let (ticket, index) = self.acks.swap_remove(self.rng.random_range(0..self.acks.len()));
             self.world.lock().acked.insert(index);
-            events.push(Event::Acked(ticket));
+            if index % 5 == 3 {
+                self.world.lock().stubs.insert(index);
+                events.push(Event::Stubbed(ticket));
+            } else {
+                events.push(Event::Acked(ticket));
+            }
         }
         if self.fault() {
             events.push(Event::Trouble(fault()));
@@ -260,6 +278,7 @@ proptest! {
         prop_assert_eq!(&world.broken, &Vec::<String>::new());
         prop_assert_eq!(first_occurrences(&world), (0..records).collect::<Vec<_>>());
         prop_assert_eq!(world.durable, records);
+        prop_assert_eq!(&world.stubbed, &world.stubs);
         prop_assert!(world.most_under_way <= window, "{} under way", world.most_under_way);
     }
 }

@@ -1,6 +1,7 @@
 //! The publisher's loop: fill the sink, collect acknowledgements, move the cursor, start anew after trouble. `turn` is one
 //! step, `run` only paces it.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use super::backoff::Backoff;
 use super::complaints::Complaints;
 use super::window::Window;
-use super::{Ending, Entry, EpochId, Event, Fault, Options, SendError, Sink, Source};
+use super::{Ending, Entry, EpochId, Event, Fault, Options, SendError, Sink, Source, Ticket};
 use crate::audit::files::Clock;
 use crate::metrics::Metrics;
 use crate::trace::Tracer;
@@ -96,6 +97,10 @@ pub struct Worker<S, K> {
     /// Taken from the source, not yet by the sink.
     held: Option<Entry>,
     events: Vec<Event>,
+    /// Acknowledged as stubs, and not yet kept whole.
+    stubs: VecDeque<Ticket>,
+    /// When to try that again.
+    keep_at: Option<Instant>,
     backoff: Backoff,
     complaints: Complaints,
     /// Where the last trouble was; only getting past it makes pauses short again.
@@ -142,6 +147,8 @@ impl<S: Source, K: Sink> Worker<S, K> {
             window: Window::default(),
             held: None,
             events: Vec::new(),
+            stubs: VecDeque::new(),
+            keep_at: None,
             backoff,
             complaints: Complaints::default(),
             stuck: None,
@@ -235,13 +242,7 @@ impl<S: Source, K: Sink> Worker<S, K> {
         for event in events.drain(..) {
             match event {
                 Event::Acked(ticket) => self.window.ack(ticket),
-                Event::Stubbed(ticket) => {
-                    if let Some((epoch, seq)) = self.window.place(ticket) {
-                        self.source.stubbed(&epoch, seq);
-                        self.metrics.kafka_stub();
-                    }
-                    self.window.ack(ticket);
-                }
+                Event::Stubbed(ticket) => self.stubs.push_back(ticket),
                 Event::Failed(ticket, fault) => {
                     // Once the sink is to be rebuilt, what else it fails is the same trouble.
                     if well && self.window.holds(ticket) {
@@ -257,8 +258,31 @@ impl<S: Source, K: Sink> Worker<S, K> {
             }
         }
         self.events = events;
+        self.keep_stubs();
         self.advance();
         well
+    }
+
+    /// The cursor waits for what is kept whole: until then the segment is the only place where the record is.
+    fn keep_stubs(&mut self) {
+        if self.keep_at.is_some_and(|at| self.clock.now() < at) {
+            return;
+        }
+        self.keep_at = None;
+        while let Some(ticket) = self.stubs.front().copied() {
+            if let Some((epoch, seq)) = self.window.place(ticket) {
+                if let Err(error) = self.source.stubbed(&epoch, seq) {
+                    let text = format!("record that went out as a stub cannot be kept whole: {error}");
+                    self.complain(Fault { code: "spool".into(), text });
+                    self.stuck.get_or_insert((epoch, seq));
+                    self.keep_at = Some(self.clock.now() + self.backoff.pause());
+                    return;
+                }
+                self.metrics.kafka_stub();
+            }
+            self.window.ack(ticket);
+            self.stubs.pop_front();
+        }
     }
 
     fn advance(&mut self) {
@@ -290,6 +314,8 @@ impl<S: Source, K: Sink> Worker<S, K> {
         self.held = None;
         self.window.clear();
         self.events.clear();
+        self.stubs.clear();
+        self.keep_at = None;
         // First of all: what the old sink still held must not overtake what is sent again.
         self.sink.rebuild();
         self.source.rewind();

@@ -92,6 +92,8 @@ pub struct Platter {
     pub gate: Option<Gate>,
     /// The next `create` panics.
     pub panics: bool,
+    /// Bytes of segments that fit on it.
+    pub capacity: u64,
 }
 
 pub type Gate = Arc<(Mutex<bool>, Condvar)>;
@@ -116,6 +118,13 @@ fn due(plan: &mut Option<(u64, u64)>) -> bool {
 impl Platter {
     pub fn stopped(&self) -> bool {
         self.stop_in == Some(0)
+    }
+
+    /// Bytes of all segments, whoever made them, and of those that are being made.
+    fn segments(&self) -> u64 {
+        let counts = |name: &str| name.ends_with(".seg") || name.contains("/spare-");
+        let found = self.names.iter().filter(|(name, _)| counts(name)).filter_map(|(_, inode)| *inode);
+        found.map(|inode| self.inodes.get(inode).map_or(0, |i| i.seen.len() as u64)).sum()
     }
 
     pub fn names_ending(&self, end: &str) -> Vec<(String, usize)> {
@@ -190,6 +199,7 @@ impl Disk {
             operations: 0,
             gate: None,
             panics: false,
+            capacity: u64::MAX,
         })))
     }
 
@@ -408,10 +418,14 @@ impl File for SimulatedFile {
     fn fill_zero(&self, size: u64) -> io::Result<()> {
         let mut platter = self.disk.0.lock();
         platter.operation()?;
+        let room = platter.capacity.saturating_sub(platter.segments());
+        // Cursors are small.
+        let done = if size > 1024 && room < size { Err(io::Error::from_raw_os_error(ENOSPC)) } else { Ok(()) };
+        let size = if done.is_err() { room } else { size };
         let inode = &mut platter.inodes[self.inode];
         assert!(inode.seen.is_empty(), "only new files are filled");
         inode.seen = vec![0; usize::try_from(size).unwrap()];
-        Ok(())
+        done
     }
 
     fn identity(&self) -> io::Result<(u64, u64)> {

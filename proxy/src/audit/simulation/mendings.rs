@@ -206,3 +206,54 @@ fn thousands_of_damages_are_each_named() {
     let named: BTreeSet<u64> = bench.events("damage_found").iter().filter_map(|d| d["first_seq"].as_u64()).collect();
     assert_eq!(named.len(), 3000);
 }
+
+/// The disk ends where `max_size` does not: what is delivered gives way, and only that.
+#[test]
+fn a_full_disk_takes_back_what_is_delivered() {
+    let (mut bench, _) = Bench::with_five();
+    bench.disk.0.lock().capacity = 5 * setup().segment;
+    let mut refused = 0;
+    for _ in 0..200 {
+        let mut told = bench.append(Durability::Synced, 4000);
+        bench.deliver();
+        if !matches!(told.try_recv(), Ok(Ok(_))) {
+            refused += 1;
+        }
+        // Not long enough for anything to go by age.
+        bench.clock.pass(Duration::from_millis(4));
+    }
+    assert!(refused < 5, "{refused} of 200 refused though all was delivered");
+    let undelivered = (0..200).take_while(|_| matches!(bench.append(Durability::Synced, 4000).try_recv(), Ok(Ok(_))));
+    assert!(undelivered.count() < 100, "the disk has no end");
+    let kept = bench.kafka.len();
+    bench.pass(2);
+    bench.settle();
+    assert!(bench.disk.0.lock().names_ending(".seg").len() >= 3, "what is not delivered stays");
+    for _ in 0..5 {
+        bench.deliver();
+        bench.settle();
+    }
+    assert!(bench.kafka.len() > kept && bench.shared.available.load(Ordering::Acquire));
+    let seqs: Vec<u64> = bench.kafka.iter().map(|e| e.seq).collect();
+    assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "{seqs:?}");
+}
+
+/// What was written and never synced is nobody's to have when the chain ends: power loss may take it.
+#[test]
+fn a_chain_that_ends_in_an_outage_publishes_only_what_is_durable() {
+    let (mut bench, file) = Bench::with_five();
+    bench.deliver();
+    let (item, mut told) = bench.item(Durability::Synced, 2000);
+    // The write passes, its sync and everything after do not.
+    bench.disk.0.lock().fail_in = Some((1, 1000));
+    bench.writer.turn(&mut vec![item]);
+    assert_eq!(told.try_recv().unwrap().unwrap_err(), Reason::AuditUnavailable);
+    bench.writer.turn(&mut vec![Item::Close]);
+    assert!(bench.writer.is_finished());
+    bench.disk.0.lock().fail_in = None;
+    let next = bench.shared.progress.lock().next;
+    assert!(crate::audit::simulation::spoil::holds(&bench.disk, file, next), "the write is in the file");
+    bench.deliver();
+    assert_eq!(bench.kafka.last().unwrap().seq, next - 1);
+    assert_eq!(bench.shared.inventory.lock().undelivered().0, 0);
+}

@@ -88,3 +88,9 @@ fn frames(bytes: &[u8], salt: u64) -> Vec<(u64, usize, usize)> {
     }
     found
 }
+
+/// Whether a whole frame of `seq` is in the file.
+pub fn holds(disk: &Disk, inode: usize, seq: u64) -> bool {
+    let bytes = disk.0.lock().inodes[inode].seen.clone();
+    Header::decode(&bytes[..HEADER]).is_some_and(|header| frames(&bytes, header.salt).iter().any(|(s, ..)| *s == seq))
+}

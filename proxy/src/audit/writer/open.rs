@@ -50,7 +50,7 @@ impl Writer {
             self.previous = found.previous;
             let cursor = Cursor::load(self.shared.files.as_ref(), &id.directory());
             let mut inventory = self.shared.inventory.lock();
-            inventory.epochs = found.epochs;
+            (inventory.epochs, inventory.whole) = (found.epochs, found.whole);
             inventory.epochs.push(EpochInfo::live(id.clone(), cursor));
             drop(inventory);
             for damage in &found.damages {
@@ -214,9 +214,8 @@ impl Writer {
             return Err(format!("cannot begin a segment: {error}"));
         }
         if let Some(live) = inventory.live() {
-            let (first_seq, delivered_since) = (header.first_seq, None);
-            let (end, whole_only_here) = (None, false);
-            live.segments.push(SegmentInfo { name, number, first_seq, end, bytes, delivered_since, whole_only_here });
+            let (first_seq, end, delivered_since) = (header.first_seq, None, None);
+            live.segments.push(SegmentInfo { name, number, first_seq, end, bytes, delivered_since });
         }
         drop(inventory);
         let start = HEADER as u64;

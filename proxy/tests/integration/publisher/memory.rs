@@ -31,7 +31,9 @@ impl Source for Endless {
     fn delivered(&mut self, _: &EpochId, seq: u64) {
         self.delivered = seq + 1;
     }
-    fn stubbed(&mut self, _: &EpochId, _: u64) {}
+    fn stubbed(&mut self, _: &EpochId, _: u64) -> io::Result<()> {
+        Ok(())
+    }
     fn rewind(&mut self) {
         self.at = self.delivered;
     }

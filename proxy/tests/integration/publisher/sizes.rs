@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use countersign::audit::chain::{Chain, link};
 use countersign::audit::envelope::{Draft, Kind, Source as Origin};
+use countersign::audit::scan::{Scan, Scanned};
 use countersign::audit::stub;
 use countersign::audit::verify::{Outcome, Seen, Verification};
 use loadtest::laboratory::{Laboratory, kafka::Kafka, require};
@@ -136,24 +137,30 @@ async fn a_large_decision_is_answered_published_as_a_stub_and_kept_whole() {
     assert!(ask(&small).await.allowed(), "it holds up nobody");
     assert_eq!(proxy.metric("countersign_kafka_stubs_total ").await, 1.0);
     assert_eq!(proxy.log().matches("does not take a record for its size").count(), 1, "{}", proxy.log());
-    let (spool, kept) = (proxy.spool(), proxy.records());
-    let whole = kept.iter().find(|record| record["id"] == answer.decision()).expect("the spool keeps the whole");
-    assert_eq!(whole["data"]["resource"]["object"], "large");
-    assert!(files(&spool).iter().any(|path| path.contains("/stubbed-")), "{:?}", files(&spool));
+    let (kept, was) = (proxy.spool().join("whole"), value_of(&proxy.spool(), &answer));
     proxy.stop().await;
-    // A later process has published everything, too, and leaves the segment where the whole record is.
+    // By a later process all of the first one's segments go: everything is delivered, and its age is enough.
     proxy.start_again().await;
-    // Said at the end of each look at what may go.
-    let looked = async || (proxy.metric("countersign_spool_limit_bytes ").await > 0.0).then_some(());
-    eventually("the spool was looked at", looked).await;
-    assert!(proxy.records().iter().any(|record| record["id"] == answer.decision()), "still there");
+    let retired = async || proxy.records().iter().all(|r| r["id"] != answer.decision()).then_some(());
+    eventually("the segment is gone", retired).await;
     proxy.stop().await;
+    let files: Vec<_> = std::fs::read_dir(&kept).unwrap().map(|file| file.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("one record was too large: {files:?}") };
+    let mut line = std::fs::read(file).unwrap();
+    assert_eq!(line.pop(), Some(b'\n'));
+    assert!(line == was, "kept byte for byte");
+    let whole: serde_json::Value = serde_json::from_slice(&line).unwrap();
+    assert_eq!((&whole["id"], &whole["data"]["resource"]["object"]), (&answer.decision().into(), &"large".into()));
+    let tail = Command::new(binary()).args(["tail", "--file"]).arg(file).output().unwrap();
+    let said = String::from_utf8(tail.stdout).unwrap();
+    assert!(tail.status.success() && said.contains("large"), "{said}");
     let found = kafka.records("decisions").await.unwrap();
     let published: Vec<serde_json::Value> =
         found.iter().map(|record| serde_json::from_slice(&record.value).unwrap()).collect();
     let stub = published.iter().find(|record| record["id"] == answer.decision()).expect("by the same id");
     assert_eq!(stub["type"], "io.countersign.stub.v1");
     assert_eq!(stub["data"]["chain"], whole["data"]["chain"]);
+    assert_eq!(stub["data"]["sha256"], hex::encode(countersign::audit::chain::hash(&line)));
     crate::support::records::checked(in_order(&found));
     let args = ["verify", "--brokers", &kafka.bootstrap(), "--topic", "decisions"];
     let done =
@@ -163,10 +170,17 @@ async fn a_large_decision_is_answered_published_as_a_stub_and_kept_whole() {
     assert!(script_agrees(&found), "the script of the documentation knows stubs");
 }
 
-fn files(spool: &std::path::Path) -> Vec<String> {
-    let epochs = std::fs::read_dir(spool.join("epochs")).unwrap().map(|epoch| epoch.unwrap().path());
-    let all = epochs.flat_map(|epoch| std::fs::read_dir(epoch).unwrap());
-    all.map(|file| file.unwrap().path().display().to_string()).collect()
+/// The record's bytes in the spool.
+fn value_of(spool: &std::path::Path, answer: &crate::support::Answer) -> Vec<u8> {
+    let mut scan = Scan::new(spool);
+    while let Some(found) = scan.next().unwrap() {
+        if let Scanned::Record(entry) = found
+            && serde_json::from_slice::<serde_json::Value>(&entry.value).unwrap()["id"] == answer.decision()
+        {
+            return entry.value.to_vec();
+        }
+    }
+    panic!("the spool has no record of the answer");
 }
 
 fn in_order(found: &[loadtest::laboratory::kafka::Record]) -> Vec<crate::support::records::Raw> {
