@@ -127,7 +127,7 @@ impl ReaderArgs {
 /// `key=value`, or `key=@FILE`.
 pub fn property(text: &str) -> Result<(String, secrecy::SecretString), Failure> {
     let Some((key, value)) = text.split_once('=') else {
-        return Err(Failure::Usage(format!("`--property {text}` is not `key=value`")));
+        return Err(Failure::Usage("a `--property` is not `key=value`".to_owned()));
     };
     if let Some(why) = refused_for_reading(key) {
         return Err(Failure::Usage(format!("`--property {key}` cannot be set: {why}")));

@@ -13,7 +13,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::client::{Connection, Log, error_name};
+use super::client::{Connection, Log, error_name, said};
 use super::sink::CONTENT_TYPE;
 use super::token;
 use crate::audit::publisher::{Entry, Event, Fault};
@@ -90,7 +90,7 @@ struct Context {
 
 impl Context {
     fn report(&self, topic: &str, error: &KafkaError) {
-        let text = format!("checkpoint for topic `{topic}` was left out: {error}");
+        let text = format!("checkpoint for topic `{topic}` was left out: {}", said(error));
         self.inbox.lock().push(Event::Trouble(Fault { code: error_name(error), text }));
     }
 }

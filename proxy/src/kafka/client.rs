@@ -70,6 +70,26 @@ pub(super) fn code_name(code: RDKafkaErrorCode) -> Cow<'static, str> {
     Cow::Owned(name)
 }
 
+/// What an error says, without the value of a property, which may be a password: the crate would show it.
+pub(super) fn said(error: &KafkaError) -> String {
+    let KafkaError::ClientConfig(_, why, key, value) = error else { return error.to_string() };
+    let mut why = why.trim().to_owned();
+    if value.len() > QUOTED {
+        "its value is none that it takes".clone_into(&mut why);
+    }
+    // Of a list, librdkafka quotes the element that it does not know.
+    let elements = value.split(',').map(str::trim).filter(|element| element.len() > SHORT);
+    for secret in std::iter::once(value.as_str()).chain(elements).filter(|secret| !secret.is_empty()) {
+        why = why.replace(secret, "…");
+    }
+    format!("`{key}`: {why}")
+}
+
+/// librdkafka cuts its text off; of a value that is longer, a part might be left that is not found.
+const QUOTED: usize = 256;
+/// Shorter elements of a list are no secrets, and are in any sentence.
+const SHORT: usize = 3;
+
 /// `client` for what has no code.
 pub(super) fn error_name(error: &KafkaError) -> Cow<'static, str> {
     error.rdkafka_error_code().map_or(Cow::Borrowed("client"), code_name)
@@ -170,6 +190,29 @@ mod tests {
     #[test]
     fn passwords_are_not_shown() {
         assert!(!format!("{:?}", connection()).contains("hunter2"));
+    }
+
+    /// What librdkafka itself says of a property that it does not know, or whose value it does not take.
+    #[test]
+    fn errors_show_no_value_of_a_property() {
+        let secret = "hunter2";
+        let long = format!("{secret}{}", "x".repeat(600));
+        for (key, value) in [
+            ("sasl.pasword", secret),
+            ("sasl.mechanisms.of.ours", secret),
+            ("security.protocol", secret),
+            ("debug", "broker, hunter2"),
+            ("linger.ms", secret),
+            ("security.protocol", &long),
+        ] {
+            let mut config = ClientConfig::new();
+            let error = config.set(key, value).create_native_config().err().unwrap();
+            assert!(error.to_string().contains(secret), "nothing is tested: {error}");
+            let said = said(&error);
+            assert!(said.starts_with(&format!("`{key}`: ")) && !said.contains(secret), "{said}");
+        }
+        let other = KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+        assert_eq!(said(&other), other.to_string());
     }
 
     #[test]

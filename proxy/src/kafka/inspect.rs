@@ -9,7 +9,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use secrecy::ExposeSecret as _;
 
-use super::client::Connection;
+use super::client::{Connection, said};
 use super::reader::Quiet;
 use super::settings::{Layout, Settings};
 
@@ -42,7 +42,7 @@ pub fn topic(connection: &Connection, topic: &str, timeout: Duration) -> Result<
     let consumer: BaseConsumer<Quiet> = connection
         .config(&[])
         .create_with_context(Quiet::default())
-        .map_err(|error: KafkaError| InspectError::Client(error.to_string()))?;
+        .map_err(|error: KafkaError| InspectError::Client(said(&error)))?;
     let deadline = Instant::now() + timeout;
     let metadata = loop {
         // Tokens and errors come only while it is polled.
@@ -51,7 +51,7 @@ pub fn topic(connection: &Connection, topic: &str, timeout: Duration) -> Result<
             Ok(metadata) => break metadata,
             Err(_) if Instant::now() < deadline => {}
             Err(error) => {
-                let error = consumer.context().last_error().unwrap_or_else(|| error.to_string());
+                let error = consumer.context().last_error().unwrap_or_else(|| said(&error));
                 return Err(InspectError::Unreachable { brokers: connection.brokers.join(","), error });
             }
         }
@@ -81,11 +81,11 @@ fn settings(connection: &Connection, topic: &str, timeout: Duration) -> Result<S
         );
     }
     let admin: AdminClient<Quiet> =
-        connection.config(&[]).create_with_context(Quiet::default()).map_err(|error| error.to_string())?;
+        connection.config(&[]).create_with_context(Quiet::default()).map_err(|error| said(&error))?;
     let waiting = tokio::runtime::Builder::new_current_thread().build().map_err(|error| error.to_string())?;
     let options = AdminOptions::new().request_timeout(Some(timeout));
     let described = waiting.block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
-    let resources = described.map_err(|error| error.to_string())?;
+    let resources = described.map_err(|error| said(&error))?;
     let entries = resources.into_iter().flatten().flat_map(|resource| resource.entries);
     let settings: Settings = entries.filter_map(|entry| Some((entry.name, entry.value?))).collect();
     if settings.is_empty() {

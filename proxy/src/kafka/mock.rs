@@ -4,6 +4,8 @@
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
+use super::client::said;
+
 /// One broker on a free port of 127.0.0.1. Ends when dropped.
 pub struct MockBroker {
     cluster: MockCluster<'static, DefaultProducerContext>,
@@ -17,9 +19,9 @@ pub struct MockError(String);
 impl MockBroker {
     /// With these topics, of so many partitions each.
     pub fn start(topics: &[(&str, i32)]) -> Result<Self, MockError> {
-        let cluster = MockCluster::new(1).map_err(|error| MockError(error.to_string()))?;
+        let cluster = MockCluster::new(1).map_err(|error| MockError(said(&error)))?;
         for (topic, partitions) in topics {
-            cluster.create_topic(topic, *partitions, 1).map_err(|error| MockError(error.to_string()))?;
+            cluster.create_topic(topic, *partitions, 1).map_err(|error| MockError(said(&error)))?;
         }
         Ok(Self { cluster })
     }

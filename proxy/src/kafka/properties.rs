@@ -23,6 +23,12 @@ const FOR_ALL: &[(&str, &str)] = &[
     ("api.version.request", "what brokers can do is asked of them; idempotence depends on it"),
     ("api.version.fallback.ms", "what brokers can do is asked of them; idempotence depends on it"),
     ("broker.version.fallback", "what brokers can do is asked of them; idempotence depends on it"),
+    ("sasl.jaas.config", "it is Java's: write `sasl.username` and `sasl.password`, or `sasl.oauthbearer.config`"),
+    ("sasl.login*", "it is Java's: write `sasl.username` and `sasl.password`, or `sasl.oauthbearer.config`"),
+    ("ssl.truststore*", "it is Java's: write `ssl.ca.location`, a file in PEM"),
+    ("ssl.keystore.type", "it is Java's: `ssl.keystore.location` takes PKCS #12 alone"),
+    ("ssl.keystore.key", "it is Java's: write `ssl.key.location`, a file in PEM"),
+    ("ssl.keystore.certificate.chain", "it is Java's: write `ssl.certificate.location`, a file in PEM"),
     ("sasl.kerberos*", "this build has no Kerberos"),
     (
         "enable.sasl.oauthbearer.unsecure.jwt",
@@ -120,6 +126,19 @@ mod tests {
         ] {
             assert!(refused(name).is_none(), "{name}");
         }
+    }
+
+    #[test]
+    fn names_of_java_lead_to_ours() {
+        for (java, ours) in [
+            ("sasl.jaas.config", "`sasl.password`"),
+            ("ssl.truststore.password", "`ssl.ca.location`"),
+            ("ssl.keystore.key", "`ssl.key.location`"),
+            ("ssl.keystore.type", "PKCS #12"),
+        ] {
+            assert!(refused_for_reading(java).is_some_and(|why| why.contains(ours)), "{java}");
+        }
+        assert!(refused("ssl.keystore.location").is_none() && refused("ssl.keystore.password").is_none());
     }
 
     #[test]

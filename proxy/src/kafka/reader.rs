@@ -15,7 +15,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Connection, Log};
+use super::client::{Connection, Log, said};
 use super::token;
 
 /// For brokers to answer when the topic is opened.
@@ -99,7 +99,7 @@ impl Reader {
                 ("queued.max.messages.kbytes", "16384"),
             ])
             .create_with_context(Quiet::default())
-            .map_err(|error: KafkaError| ReadError::Client(error.to_string()))?;
+            .map_err(|error: KafkaError| ReadError::Client(said(&error)))?;
         let mut reader =
             Self { consumer, topic: topic.to_owned(), follow, ends: BTreeMap::new(), heard: Instant::now() };
         // A token is asked for in here, and without one the brokers are waited for in vain.
@@ -143,9 +143,10 @@ impl Reader {
     }
 
     fn partitions(&self, connection: &Connection) -> Result<Vec<i32>, ReadError> {
-        let metadata = self.consumer.fetch_metadata(Some(&self.topic), OPEN_TIMEOUT).map_err(|error| {
-            ReadError::Unreachable { brokers: connection.brokers.join(","), error: error.to_string() }
-        })?;
+        let metadata = self
+            .consumer
+            .fetch_metadata(Some(&self.topic), OPEN_TIMEOUT)
+            .map_err(|error| ReadError::Unreachable { brokers: connection.brokers.join(","), error: said(&error) })?;
         let Some(found) = metadata.topics().iter().find(|t| t.name() == self.topic) else {
             return Err(ReadError::NoTopic(self.topic.clone()));
         };
@@ -203,7 +204,7 @@ impl Reader {
     }
 
     fn refused(&self, error: &KafkaError) -> ReadError {
-        ReadError::Refused { topic: self.topic.clone(), error: error.to_string() }
+        ReadError::Refused { topic: self.topic.clone(), error: said(error) }
     }
 }
 

@@ -13,7 +13,7 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, Message as _};
 
-use super::client::{Log, error_name};
+use super::client::{Log, error_name, said};
 use super::sizes::Refused;
 use super::token;
 use crate::audit::chain;
@@ -71,7 +71,7 @@ impl Reports {
 }
 
 pub(super) fn fault(error: &KafkaError) -> Fault {
-    Fault { code: error_name(error), text: error.to_string() }
+    Fault { code: error_name(error), text: said(error) }
 }
 
 impl ClientContext for Reports {

@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::checkpoints::{Checkpoints, is_checkpoint};
-use super::client::{Connection, code_name};
+use super::client::{Connection, code_name, said};
 use super::partition::Pins;
 use super::reports::{Reports, fault};
 use super::settings::larger_line;
@@ -91,7 +91,7 @@ impl KafkaSink {
     /// Connects in the background; a broker that is away is no error.
     pub fn new(options: Options) -> Result<Self, ClientError> {
         let pins = Pins::open(options.pins.clone());
-        let wrong = |error: KafkaError| ClientError(error.to_string());
+        let wrong = |error: KafkaError| ClientError(said(&error));
         let topic = options.checkpoint_topic.as_ref();
         let checkpoints = topic.map(|topic| Checkpoints::new(&options.connection, topic)).transpose().map_err(wrong)?;
         let (sizes, partitions) = (Sizes::new(Instant::now()), BTreeMap::new());

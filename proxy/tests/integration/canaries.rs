@@ -2,6 +2,7 @@
 //! each of them in every encoding. Names of people and objects: `names`.
 
 mod names;
+mod properties; // of librdkafka, misspelt
 
 use std::path::Path;
 
