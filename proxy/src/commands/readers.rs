@@ -190,6 +190,14 @@ mod tests {
     }
 
     #[test]
+    fn what_reaches_for_foreign_memory_is_refused_under_each_of_its_names() {
+        for name in ["opaque", "topic.opaque", "enable_sasl_queue"] {
+            let Err(Failure::Usage(why)) = property(&format!("{name}=1")) else { panic!("{name} is taken") };
+            assert!(why.contains(&format!("`--property {name}` cannot be set")), "{why}");
+        }
+    }
+
+    #[test]
     fn exactly_one_place() {
         for wrong in [
             &["--brokers", "a:1"][..],

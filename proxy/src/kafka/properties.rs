@@ -17,6 +17,7 @@ const FOR_ALL: &[(&str, &str)] = &[
     ("opaque", "it is an address in memory"),
     ("default_topic_conf", "it is an address in memory"),
     ("enabled_events", "events are not settings"),
+    ("enable_sasl_queue", "tokens are asked for where this program answers"),
     ("internal.termination.signal", "signals end the process in order"),
     ("log.queue", "librdkafka's log goes into ours"),
     ("statistics.interval.ms", "nobody takes librdkafka's statistics, which then fill the memory"),
@@ -83,7 +84,12 @@ pub fn refused_for_reading(name: &str) -> Option<&'static str> {
     find(FOR_ALL, name)
 }
 
+/// librdkafka takes a topic's property also with `topic.` before its name.
 fn find(list: &[(&'static str, &'static str)], name: &str) -> Option<&'static str> {
+    matching(list, name).or_else(|| matching(list, name.strip_prefix("topic.")?))
+}
+
+fn matching(list: &[(&'static str, &'static str)], name: &str) -> Option<&'static str> {
     let matches = |pattern: &str| match (pattern.strip_suffix('*'), pattern.strip_prefix('*')) {
         (Some(prefix), _) => name.starts_with(prefix),
         (None, Some(suffix)) => name.ends_with(suffix),
@@ -110,6 +116,11 @@ mod tests {
             "enabled_events",
             "batch.size",
             "test.mock.num.brokers",
+            "topic.acks",
+            "topic.message.timeout.ms",
+            "topic.partitioner",
+            "topic.opaque",
+            "enable_sasl_queue",
         ] {
             assert!(refused(name).is_some(), "{name}");
         }
@@ -123,6 +134,7 @@ mod tests {
             "ssl.ca.location",
             "ssl.key.pem",
             "request.timeout.ms",
+            "topic.metadata.refresh.interval.ms",
         ] {
             assert!(refused(name).is_none(), "{name}");
         }
@@ -144,5 +156,7 @@ mod tests {
     #[test]
     fn readers_lose_nothing_by_what_only_publishing_must_not_set() {
         assert!(refused_for_reading("acks").is_none() && refused_for_reading("plugin.library.paths").is_some());
+        assert!(refused_for_reading("topic.acks").is_none() && refused_for_reading("topic.opaque").is_some());
+        assert!(refused_for_reading("enable_sasl_queue").is_some());
     }
 }

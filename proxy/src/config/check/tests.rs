@@ -240,6 +240,15 @@ fn what_would_lose_records_is_refused() {
             &format!("10:57: `y` {takes}"),
         ],
     );
+    says(
+        "topic =",
+        "properties = { \"topic.acks\" = 1, \"enable_sasl_queue\" = true, \"sasl.jaas.config\" = { file = \"/no\" } }\ntopic =",
+        &[
+            "10:16: `topic.acks` cannot be set: a record counts as published only when all replicas in sync have it",
+            "10:34: `enable_sasl_queue` cannot be set: tokens are asked for where this program answers",
+            "10:62: `sasl.jaas.config` cannot be set: it is Java's: write `sasl.username` and `sasl.password`, or `sasl.oauthbearer.config`",
+        ],
+    );
     let inline =
         "properties = { \"sasl.password\" = \"hunter2\", \"enable.ssl.certificate.verification\" = false }\ntopic =";
     says(
