@@ -2,12 +2,12 @@
 //! when the chain was first published, then kept, because a topic that grows must not tear a chain apart.
 //! Asked by `sink` only.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// Chains remembered, at most; the least come first in the alphabet go. A spool holds few chains that are not delivered.
+/// Chains remembered, at most; the oldest go. A spool holds few chains that are not delivered.
 const MAX_CHAINS: usize = 256;
 
 /// Kafka's murmur2 (`org.apache.kafka.common.utils.Utils.murmur2`): 32 bits, its own seed.
@@ -45,17 +45,18 @@ pub fn of_chain(chain: &str, count: i32) -> i32 {
 #[derive(Debug)]
 pub(super) struct Pins {
     file: Option<PathBuf>,
-    chains: BTreeMap<String, i32>,
+    /// In the order in which they were first placed.
+    chains: VecDeque<(String, i32)>,
 }
 
 impl Pins {
     /// A file that is unreadable is an empty one: chains are then placed as if they were new.
     pub(super) fn open(file: Option<PathBuf>) -> Self {
-        let chains = file.as_deref().map_or_else(BTreeMap::new, |path| match read(path) {
+        let chains = file.as_deref().map_or_else(VecDeque::new, |path| match read(path) {
             Ok(chains) => chains,
             Err(error) => {
                 tracing::warn!("`{}` is unreadable, partitions are chosen anew: {error}", path.display());
-                BTreeMap::new()
+                VecDeque::new()
             }
         });
         Self { file, chains }
@@ -63,18 +64,20 @@ impl Pins {
 
     /// Where `chain` goes in a topic of `count` partitions.
     pub(super) fn place(&mut self, chain: &str, count: i32) -> i32 {
-        match self.chains.get(chain) {
-            Some(&pinned) if pinned < count => return pinned,
-            Some(&pinned) => {
-                tracing::warn!(chain, pinned, count, "the topic has fewer partitions than before, the chain moves");
-            }
-            None => {}
-        }
         let chosen = of_chain(chain, count);
-        while self.chains.len() >= MAX_CHAINS {
-            self.chains.pop_first();
+        match self.chains.iter_mut().find(|(known, _)| known == chain) {
+            Some((_, pinned)) if *pinned < count => return *pinned,
+            Some((_, pinned)) => {
+                tracing::warn!(chain, pinned, count, "the topic has fewer partitions than before, the chain moves");
+                *pinned = chosen;
+            }
+            None => {
+                while self.chains.len() >= MAX_CHAINS {
+                    self.chains.pop_front();
+                }
+                self.chains.push_back((chain.to_owned(), chosen));
+            }
         }
-        self.chains.insert(chain.to_owned(), chosen);
         if let Some(path) = &self.file
             && let Err(error) = write(path, &self.chains)
         {
@@ -84,16 +87,16 @@ impl Pins {
     }
 }
 
-fn read(path: &Path) -> io::Result<BTreeMap<String, i32>> {
+fn read(path: &Path) -> io::Result<VecDeque<(String, i32)>> {
     match fs::read(path) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(VecDeque::new()),
         Err(error) => Err(error),
     }
 }
 
 /// Whole or not at all. Not synced: losing it in a power cut costs no record.
-fn write(path: &Path, chains: &BTreeMap<String, i32>) -> io::Result<()> {
+fn write(path: &Path, chains: &VecDeque<(String, i32)>) -> io::Result<()> {
     let dir = path.parent().unwrap_or_else(|| Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir)?;
     file.write_all(&serde_json::to_vec(chains)?)?;
@@ -133,6 +136,22 @@ mod tests {
         let at_first = Pins::open(file.clone()).place("21", 3);
         assert_ne!(at_first, of_chain("21", 7), "the test needs a chain that would move");
         assert_eq!(Pins::open(file).place("21", 7), at_first);
+    }
+
+    /// Ids of chains are random: the alphabet says nothing of their age.
+    #[test]
+    fn the_oldest_chains_are_forgotten_also_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Some(dir.path().join("partitions.json"));
+        let mut pins = Pins::open(file.clone());
+        let names: Vec<String> = (0..MAX_CHAINS + 2).rev().map(|n| format!("{n:04}")).collect();
+        for name in &names[..MAX_CHAINS + 1] {
+            pins.place(name, 3);
+        }
+        let mut pins = Pins::open(file);
+        pins.place(&names[MAX_CHAINS + 1], 3);
+        let kept: Vec<&String> = pins.chains.iter().map(|(name, _)| name).collect();
+        assert_eq!(kept, names[2..].iter().collect::<Vec<_>>());
     }
 
     #[test]
