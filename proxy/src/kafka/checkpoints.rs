@@ -3,7 +3,8 @@
 //! more. Owned by `sink`.
 
 use std::error::Error;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rdkafka::ClientContext;
@@ -13,7 +14,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::client::{Connection, Log, error_name, said};
+use super::client::{Connection, Log, code_name, error_name, said};
 use super::sink::CONTENT_TYPE;
 use super::token;
 use crate::audit::publisher::{Entry, Event, Fault};
@@ -25,6 +26,8 @@ const ENVELOPE: usize = 512;
 const MOST: &str = "1000";
 /// After this long without the brokers a checkpoint is left out.
 const PATIENCE: &str = "600000";
+/// Between two producers, where one after another fails for good.
+const AGAIN: Duration = Duration::from_secs(10);
 /// For the last checkpoint to arrive when the process ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -33,13 +36,24 @@ pub fn is_checkpoint(value: &[u8]) -> bool {
 }
 
 pub struct Checkpoints {
+    connection: Connection,
     topic: String,
     producer: BaseProducer<Context>,
+    /// Outlives producers: one that is replaced still says what it left out.
+    inbox: Arc<Inbox>,
+    /// When a producer was last replaced.
+    replaced: Option<Instant>,
 }
 
 impl Checkpoints {
     pub fn new(connection: &Connection, topic: &str) -> Result<Self, KafkaError> {
-        let producer = connection
+        let inbox = Arc::default();
+        let producer = Self::producer(connection, &inbox)?;
+        Ok(Self { connection: connection.clone(), topic: topic.to_owned(), producer, inbox, replaced: None })
+    }
+
+    fn producer(connection: &Connection, inbox: &Arc<Inbox>) -> Result<BaseProducer<Context>, KafkaError> {
+        connection
             .producer_config(&[
                 ("enable.idempotence", "true"),
                 ("acks", "all"),
@@ -49,12 +63,27 @@ impl Checkpoints {
                 ("queue.buffering.max.messages", MOST),
                 ("queue.buffering.max.kbytes", "4096"),
             ])
-            .create_with_context(Context::default())?;
-        Ok(Self { topic: topic.to_owned(), producer })
+            .create_with_context(Context { inbox: Arc::clone(inbox), log: Log::default() })
+    }
+
+    /// An idempotent producer that has failed for good sends nothing more.
+    fn mend(&mut self, now: Instant) {
+        let Some((code, why)) = self.producer.client().fatal_error() else { return };
+        if !is_due(self.replaced, now) {
+            return;
+        }
+        self.replaced = Some(now);
+        let text = format!("topic `{}`: {why}; checkpoints go on with a new producer", self.topic);
+        self.inbox.trouble(Fault { code: code_name(code), text });
+        match Self::producer(&self.connection, &self.inbox) {
+            Ok(producer) => self.producer = producer,
+            Err(error) => self.inbox.left_out(&self.topic, &error),
+        }
     }
 
     /// The same value, key, header and time as in the topic of the decisions.
-    pub fn send(&self, entry: &Entry) {
+    pub fn send(&mut self, entry: &Entry) {
+        self.mend(Instant::now());
         let headers =
             OwnedHeaders::new_with_capacity(1).insert(Header { key: "content-type", value: Some(CONTENT_TYPE) });
         let record = BaseRecord::to(&self.topic)
@@ -63,15 +92,20 @@ impl Checkpoints {
             .timestamp(entry.time_us.div_euclid(1000))
             .headers(headers);
         if let Err((error, _)) = self.producer.send(record) {
-            self.producer.context().report(&self.topic, &error);
+            self.inbox.left_out(&self.topic, &error);
         }
     }
 
     /// Appends what went wrong.
-    pub fn poll(&self, events: &mut Vec<Event>) {
+    pub fn poll(&mut self, events: &mut Vec<Event>) {
+        self.mend(Instant::now());
         self.producer.poll(Duration::ZERO);
-        events.append(&mut self.producer.context().inbox.lock());
+        events.append(&mut self.inbox.0.lock());
     }
+}
+
+fn is_due(replaced: Option<Instant>, now: Instant) -> bool {
+    replaced.is_none_or(|before| now.saturating_duration_since(before) >= AGAIN)
 }
 
 impl Drop for Checkpoints {
@@ -82,16 +116,22 @@ impl Drop for Checkpoints {
     }
 }
 
-#[derive(Default)]
 struct Context {
-    inbox: Mutex<Vec<Event>>,
+    inbox: Arc<Inbox>,
     log: Log,
 }
 
-impl Context {
-    fn report(&self, topic: &str, error: &KafkaError) {
+#[derive(Default)]
+struct Inbox(Mutex<Vec<Event>>);
+
+impl Inbox {
+    fn trouble(&self, fault: Fault) {
+        self.0.lock().push(Event::Trouble(fault));
+    }
+
+    fn left_out(&self, topic: &str, error: &KafkaError) {
         let text = format!("checkpoint for topic `{topic}` was left out: {}", said(error));
-        self.inbox.lock().push(Event::Trouble(Fault { code: error_name(error), text }));
+        self.trouble(Fault { code: error_name(error), text });
     }
 }
 
@@ -120,7 +160,7 @@ impl ProducerContext for Context {
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, message)) = result {
             use rdkafka::Message as _;
-            self.report(message.topic(), error);
+            self.inbox.left_out(message.topic(), error);
         }
     }
 }
@@ -129,10 +169,56 @@ impl ProducerContext for Context {
 mod tests {
     use std::time::SystemTime;
 
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
     use super::*;
     use crate::audit::envelope::Source;
     use crate::audit::journal;
     use crate::audit::lifecycle::{CheckpointData, Event as Lifecycle};
+    use crate::audit::publisher::EpochId;
+    use crate::kafka::reader::{Next, Reader, Start};
+
+    #[test]
+    fn a_producer_that_failed_for_good_is_replaced_and_said_once() {
+        let cluster: MockCluster<'_, DefaultProducerContext> = MockCluster::new(1).unwrap();
+        cluster.create_topic("checkpoints", 1, 1).unwrap();
+        let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+        cluster.request_errors(RDKafkaApiKey::InitProducerId, &[refusal]);
+        let connection =
+            Connection { brokers: vec![cluster.bootstrap_servers()], properties: vec![], client_id: "t".into() };
+        let mut checkpoints = Checkpoints::new(&connection, "checkpoints").unwrap();
+        let (mut events, begun) = (Vec::new(), Instant::now());
+        while events.is_empty() {
+            checkpoints.poll(&mut events);
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing was said");
+            std::thread::yield_now();
+        }
+        let value = b"checkpoint"[..].into();
+        checkpoints.send(&Entry {
+            epoch: EpochId::new(0, 1),
+            chain: "c".into(),
+            seq: 1,
+            time_us: 0,
+            value,
+            settled: 0,
+        });
+        checkpoints.producer.flush(Duration::from_secs(60)).unwrap();
+        checkpoints.poll(&mut events);
+        let [Event::Trouble(fault)] = &events[..] else { panic!("{events:?}") };
+        assert_eq!(fault.code, "cluster_authorization_failed");
+        let mut reader = Reader::open(&connection, "checkpoints", Start::Beginning, false).unwrap();
+        let Next::Record(record) = reader.next(Duration::from_secs(60)).unwrap() else { panic!("it did not arrive") };
+        assert_eq!(record.value, b"checkpoint");
+    }
+
+    #[test]
+    fn producers_that_fail_one_after_another_are_not_replaced_at_once() {
+        let now = Instant::now();
+        assert!(is_due(None, now));
+        assert!(!is_due(Some(now), now + Duration::from_secs(9)) && is_due(Some(now), now + AGAIN));
+    }
 
     #[test]
     fn checkpoints_are_told_from_others() {

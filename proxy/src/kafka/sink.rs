@@ -211,7 +211,7 @@ impl Sink for KafkaSink {
         match producer.send(record) {
             Ok(()) => {
                 producer.context().sent(ticket, stub.is_some());
-                if let Some(checkpoints) = self.checkpoints.as_ref().filter(|_| is_checkpoint(&entry.value)) {
+                if let Some(checkpoints) = self.checkpoints.as_mut().filter(|_| is_checkpoint(&entry.value)) {
                     checkpoints.send(entry);
                 }
                 Ok(())
@@ -222,7 +222,7 @@ impl Sink for KafkaSink {
     }
 
     fn poll(&mut self, timeout: Duration, events: &mut Vec<Event>) {
-        if let Some(checkpoints) = &self.checkpoints {
+        if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.poll(events);
         }
         let Some(producer) = &self.producer else {
