@@ -70,6 +70,12 @@ impl Reports {
     }
 }
 
+/// The second is what brokers say of a batch that a segment of the topic cannot hold.
+fn is_too_large(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge))
+}
+
 pub(super) fn fault(error: &KafkaError) -> Fault {
     Fault { code: error_name(error), text: said(error) }
 }
@@ -112,8 +118,7 @@ impl ProducerContext for Reports {
             Ok(_) if was_stub => inbox.events.push(Event::Stubbed(ticket)),
             Ok(_) => inbox.events.push(Event::Acked(ticket)),
             Err((error, message)) => {
-                let too_large = error.rdkafka_error_code() == Some(RDKafkaErrorCode::MessageSizeTooLarge);
-                if too_large
+                if is_too_large(error)
                     && inbox.refused.len() < MAX_REFUSED
                     && let Some(value) = message.payload()
                     && let Some(link) = chain::link(value)

@@ -119,7 +119,7 @@ pub const DELIVERY: [f64; 13] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 
 
 /// What a producer meets: librdkafka's errors by the words of `RDKafkaErrorCode`, `client` for one without a code, and
 /// `spool` and `internal` for ours. Whatever else comes counts as `other`.
-pub const KAFKA_CODES: [&str; 35] = [
+pub const KAFKA_CODES: [&str; 36] = [
     "all_brokers_down",
     "authentication",
     "broker_transport_failure",
@@ -134,6 +134,7 @@ pub const KAFKA_CODES: [&str; 35] = [
     "invalid_timestamp",
     "kafka_storage_error",
     "leader_not_available",
+    "message_batch_too_large",
     "message_size_too_large",
     "message_timed_out",
     "network_exception",

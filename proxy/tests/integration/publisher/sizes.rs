@@ -85,6 +85,26 @@ async fn only_records_that_are_too_large_alone_become_stubs() {
     assert!(again.iter().all(|record| expected.contains(&record.value)), "duplicates are byte-identical");
 }
 
+/// Brokers have two words for it; the mock says either when it is told to.
+#[test]
+fn both_refusals_for_a_size_lead_to_a_stub() {
+    for (refusal, code) in [
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, "message_size_too_large"),
+        (RDKafkaRespErr::RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE, "message_batch_too_large"),
+    ] {
+        let cluster = cluster(1);
+        cluster.request_errors(RDKafkaApiKey::Produce, &[refusal]);
+        let values = records([2000].into_iter());
+        let source = Numbers::of(values.clone());
+        let (publisher, metrics) =
+            ship(source.clone(), SinkOptions::new(connection(cluster.bootstrap_servers()), TOPIC));
+        assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+        let found = read_topic(&connection(cluster.bootstrap_servers()), TOPIC, Start::Beginning);
+        assert_eq!(first_values(&found), [stub::of(&values[0]).unwrap()], "{code}");
+        assert_eq!((errors(&metrics, code), source.stubbed.lock().len()), (1, 1));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_takes_hardly_anything_holds_up_nothing() {
     let Some(kafka) = broker().await else { return };
