@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 /// Bytes of a batch before compression. Brokers take 1 MiB unless told otherwise. The last: every record alone.
 const LEVELS: [u32; 6] = [1_000_000, 250_000, 62_500, 16_000, 4_000, 1];
-/// Without a refusal for so long, larger batches are tried again: somebody may have mended the topic.
+/// Without a refusal of a batch for so long, larger batches are tried again: somebody may have mended the topic.
 const GROW: Duration = Duration::from_secs(600);
 /// After so many records were refused alone, one as large as the smallest of them is not tried first …
 const ENOUGH: u32 = 3;
@@ -41,7 +41,7 @@ pub(super) enum Lesson {
 #[derive(Debug)]
 pub(super) struct Sizes {
     level: usize,
-    /// The last refusal, or step back up.
+    /// The last step, down or up.
     since: Instant,
     known: BTreeSet<(Arc<str>, u64)>,
     alone: u32,
@@ -75,10 +75,10 @@ impl Sizes {
 
     /// `refused`: all records of batches that were refused for their size since the producer was made; not empty.
     pub(super) fn learn(&mut self, refused: &[Refused], now: Instant) -> Lesson {
-        self.since = now;
         let is_alone = refused.len() == 1 || self.batch_bytes() == 1;
         if !is_alone {
             self.level += 1;
+            self.since = now;
             return Lesson::Smaller(self.batch_bytes());
         }
         let mut found = 0;
@@ -179,6 +179,8 @@ mod tests {
         assert!(!sizes.may_grow(now + GROW), "never smaller");
         sizes.learn(&[refused(1, 1), refused(2, 1)], now);
         assert!(!sizes.may_grow(now) && sizes.may_grow(now + GROW));
+        sizes.learn(&[refused(3, 2000)], now + GROW / 2);
+        assert!(sizes.may_grow(now + GROW), "one record that is too large alone says nothing of batches");
         sizes.grow(now + GROW);
         assert_eq!(sizes.batch_bytes(), 1_000_000);
     }
