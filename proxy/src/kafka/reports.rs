@@ -16,7 +16,6 @@ use rdkafka::{ClientContext, Message as _};
 use super::client::{Log, error_name, said};
 use super::sizes::Refused;
 use super::token;
-use crate::audit::chain;
 use crate::audit::publisher::{Event, Fault, Ticket};
 
 /// Records of refused batches that are remembered: more than can be under way one by one.
@@ -121,10 +120,9 @@ impl ProducerContext for Reports {
                 if is_too_large(error)
                     && inbox.refused.len() < MAX_REFUSED
                     && let Some(value) = message.payload()
-                    && let Some(link) = chain::link(value)
+                    && let Some(refused) = Refused::read(value, was_stub)
                 {
-                    let (chain, seq, size) = (link.id.into(), link.seq, value.len());
-                    inbox.refused.push(Refused { chain, seq, size, was_stub });
+                    inbox.refused.push(refused);
                 }
                 inbox.events.push(Event::Failed(ticket, fault(error)));
             }

@@ -151,7 +151,7 @@ impl KafkaSink {
         let line = larger_line(&self.options.connection, &self.options.topic);
         if lesson == Lesson::Hopeless {
             tracing::error!(
-                "the topic does not even take the stub of a record, and nothing behind it is published: {line}"
+                "the topic does not even take a record in its shortest form, as a stub if that is shorter, and nothing behind it is published: {line}"
             );
         } else {
             tracing::warn!(

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::audit::chain;
+use crate::audit::stub;
+
 /// Bytes of a batch before compression. Brokers take 1 MiB unless told otherwise. The last: every record alone.
 const LEVELS: [u32; 6] = [1_000_000, 250_000, 62_500, 16_000, 4_000, 1];
 /// Without a refusal of a batch for so long, larger batches are tried again: somebody may have mended the topic.
@@ -24,7 +27,17 @@ pub(super) struct Refused {
     pub seq: u64,
     /// Bytes of its value.
     pub size: usize,
-    pub was_stub: bool,
+    /// Nothing shorter can go out in its place: it was a stub, or has none that is shorter.
+    pub is_shortest: bool,
+}
+
+impl Refused {
+    /// `None` for what is no record.
+    pub(super) fn read(value: &[u8], was_stub: bool) -> Option<Self> {
+        let link = chain::link(value)?;
+        let is_shortest = was_stub || stub::of(value).is_none();
+        Some(Self { chain: link.id.into(), seq: link.seq, size: value.len(), is_shortest })
+    }
 }
 
 /// What a refusal taught.
@@ -34,7 +47,7 @@ pub(super) enum Lesson {
     Smaller(u32),
     /// Records, so many, go out as stubs.
     TooLarge(usize),
-    /// The topic does not even take a stub: nothing can be done here.
+    /// The topic does not even take the shortest form of a record: nothing can be done here.
     Hopeless,
 }
 
@@ -82,7 +95,7 @@ impl Sizes {
             return Lesson::Smaller(self.batch_bytes());
         }
         let mut found = 0;
-        for record in refused.iter().filter(|r| !r.was_stub) {
+        for record in refused.iter().filter(|r| !r.is_shortest) {
             self.known.insert((Arc::clone(&record.chain), record.seq));
             if self.known.len() > MAX_KNOWN {
                 self.known.pop_first();
@@ -108,10 +121,23 @@ impl Sizes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::audit::chain::Chain;
+    use crate::audit::envelope::{Draft, Kind, Source};
+
+    /// A record with so much in it.
+    fn record(filler: usize) -> Vec<u8> {
+        let data = serde_json::json!({ "filler": "x".repeat(filler) });
+        let draft = Draft::new(&Source::new("i"), Kind::Decision, uuid::Uuid::now_v7(), SystemTime::now(), None, &data);
+        let mut value = Vec::new();
+        Chain::new("c".into()).finish(&draft.unwrap().head, &mut value);
+        value
+    }
 
     fn refused(seq: u64, size: usize) -> Refused {
-        Refused { chain: "c".into(), seq, size, was_stub: false }
+        Refused { chain: "c".into(), seq, size, is_shortest: false }
     }
 
     fn is_too_large(sizes: &mut Sizes, seq: u64, size: usize, now: Instant) -> bool {
@@ -147,9 +173,18 @@ mod tests {
         let now = Instant::now();
         let mut sizes = Sizes::new(now);
         sizes.learn(&[refused(8, 2000)], now);
-        let stub = Refused { was_stub: true, ..refused(8, 500) };
+        let stub = Refused { is_shortest: true, ..refused(8, 500) };
         assert_eq!(sizes.learn(&[stub], now), Lesson::Hopeless);
         assert!(is_too_large(&mut sizes, 8, 2000, now));
+    }
+
+    #[test]
+    fn a_record_whose_stub_is_no_shorter_is_hopeless() {
+        let now = Instant::now();
+        let [small, large] = [10, 2000].map(|filler| Refused::read(&record(filler), false).unwrap());
+        assert_eq!(Sizes::new(now).learn(&[small], now), Lesson::Hopeless);
+        assert_eq!(Sizes::new(now).learn(&[large], now), Lesson::TooLarge(1));
+        assert!(Refused::read(b"{}", false).is_none());
     }
 
     #[test]
