@@ -115,8 +115,11 @@ fn publish(bootstrap: String, records: u64, change: impl FnOnce(&mut SinkOptions
 }
 
 fn ship(source: Numbers, sink: SinkOptions) -> (Publisher, Arc<Metrics>) {
+    paced(source, sink, (Duration::from_millis(10), Duration::from_millis(100)))
+}
+
+fn paced(source: Numbers, sink: SinkOptions, backoff: (Duration, Duration)) -> (Publisher, Arc<Metrics>) {
     let sink = KafkaSink::new(sink).unwrap();
-    let backoff = (Duration::from_millis(10), Duration::from_millis(100));
     let options = Options { backoff, ..Options::default() };
     let metrics = Metrics::new(&Names::default());
     (Publisher::spawn(source, sink, options, metrics.clone(), Tracer::off()).unwrap(), metrics)
@@ -249,6 +252,7 @@ fn leaders_that_move_and_brokers_that_restart_one_by_one_keep_the_order() {
 /// A broker that refuses everything, for ever, is not asked faster and faster: each try is a new producer, after a pause.
 #[test]
 fn a_refusal_that_lasts_is_retried_with_pauses_and_counted() {
+    const PAUSE: Duration = Duration::from_millis(300);
     for (error, code) in [
         (RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, "topic_authorization_failed"),
         (RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD, "invalid_record"),
@@ -257,15 +261,14 @@ fn a_refusal_that_lasts_is_retried_with_pauses_and_counted() {
         let cluster = cluster(1);
         cluster.request_errors(RDKafkaApiKey::Produce, &[error; 500]);
         let source = Numbers::new(50);
-        let (publisher, metrics) =
-            ship(source.clone(), SinkOptions::new(connection(cluster.bootstrap_servers()), TOPIC));
-        wait_until(code, || errors(&metrics, code) >= 3);
+        let sink = SinkOptions::new(connection(cluster.bootstrap_servers()), TOPIC);
+        let (publisher, metrics) = paced(source.clone(), sink, (PAUSE, PAUSE));
+        wait_until(code, || errors(&metrics, code) >= 1);
+        let (tries, since) = (errors(&metrics, code), Instant::now());
+        wait_until("more tries", || errors(&metrics, code) >= tries + 5);
+        // Four whole pauses, each at least half of it: on a slow machine it takes longer, never less.
+        assert!(since.elapsed() >= 2 * PAUSE, "{code}: five tries in {:?}", since.elapsed());
         assert_eq!(source.delivered(), 0, "{code}: nothing is skipped");
-        // With pauses of up to 100 ms: a loop without them would have used up all 500 long before.
-        let tries = errors(&metrics, code);
-        std::thread::sleep(Duration::from_millis(500));
-        let more = errors(&metrics, code) - tries;
-        assert!(more <= 40, "{code}: {more} errors in half a second");
         cluster.clear_request_errors(RDKafkaApiKey::Produce);
         assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained, "{code}");
         assert_whole(&read(cluster.bootstrap_servers(), Start::Beginning), 50);
