@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use pingora::protocols::http::ServerSession;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -47,6 +47,10 @@ impl Access {
                 // Hashes, so that neither length nor content can be timed.
                 let same = bool::from(expected.ct_eq(&digest(token.as_bytes())));
                 if same { Ok("admin") } else { Err(Refused::UNAUTHORIZED) }
+            }
+            // Every browser says whose page makes it send, also where a name was made to lead here.
+            Self::Local if headers.contains_key(ORIGIN) => {
+                Err(Refused(StatusCode::FORBIDDEN, "a web page purges nothing without `admin.token`"))
             }
             Self::Local => Ok("local"),
             Self::Nobody => {
@@ -173,6 +177,8 @@ mod tests {
         let client =
             |loopback| Access::new(None, loopback).client(&HeaderMap::new()).map_err(|refused| refused.0.as_u16());
         assert_eq!((client(true), client(false)), (Ok("local"), Err(403)));
+        let page = headers(&[("origin", "http://127.0.0.1:9281")]);
+        assert_eq!(Access::new(None, true).client(&page).map_err(|refused| refused.0.as_u16()), Err(403));
     }
 
     #[test]

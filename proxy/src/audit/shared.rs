@@ -255,11 +255,14 @@ impl Shared {
 
     pub fn event(&self, event: Event) {
         let mut events = self.events.lock();
-        // Damage is never dropped: nothing else would name the gap.
+        // What is missing is never dropped: nothing else would name the gap.
+        let names_a_gap = |e: &Event| matches!(e, Event::DamageFound { .. } | Event::SegmentsDropped { .. });
         if events.len() >= MAX_EVENTS
-            && let Some(at) = events.iter().position(|(_, e)| !matches!(e, Event::DamageFound { .. }))
+            && let Some(at) = events.iter().position(|(_, e)| !names_a_gap(e))
         {
-            tracing::error!(dropped = ?events.remove(at), "too many events wait for the audit spool");
+            // Without its members, which can name people.
+            drop(events.remove(at));
+            tracing::error!("too many events wait for the audit spool, one was dropped");
         }
         events.push_back((self.clock.wall(), event));
     }

@@ -132,8 +132,8 @@ async fn where_not_even_a_stub_fits_everything_waits_until_it_does() {
     kafka.java_tool("kafka.admin.ConfigCommand", &[&larger[..], &["max.message.bytes=100000"]].concat()).await.unwrap();
     assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
     let found = read_topic(&connection(kafka.bootstrap()), "none", Start::Beginning);
-    assert_verifies(&found, 1);
-    assert_eq!(first_values(&found)[1], values[1]);
+    // Not for `verify`: it takes no stub for the record that opens a chain.
+    assert!(first_values(&found) == [stub::of(&values[0]).unwrap(), values[1].clone()], "a stub, and the rest whole");
 }
 
 /// The whole way: a question with a long list of groups, `acknowledged`, and what is left of it everywhere.
