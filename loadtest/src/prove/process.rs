@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn this_process_uses_what_it_uses() {
         let me = std::process::id();
-        let before = cpu(me).unwrap();
+        let (before, own) = (cpu(me).unwrap(), own_cpu().unwrap());
         let mut sum = 0_u64;
         while cpu(me).unwrap() < before + Duration::from_millis(30) {
             sum = std::hint::black_box(sum.wrapping_add(1));
@@ -130,7 +130,8 @@ mod tests {
         let memory = memory(me).unwrap();
         assert!(super::memory(u32::MAX).is_err());
         assert!(memory.resident > 1024 * 1024 && memory.peak >= memory.resident, "{memory:?}");
-        assert!(own_cpu().unwrap() >= before);
+        // Against itself: the kernel rounds the two in different ways.
+        assert!(own_cpu().unwrap() >= own);
         assert!(cpu(u32::MAX).is_err());
     }
 }
