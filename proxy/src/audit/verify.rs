@@ -1,5 +1,6 @@
 //! Is the trail whole? Fed record by record, from a topic, a spool or a file, in any mixture of chains, and with what was
-//! stated elsewhere; says what is missing, changed, doubled or not signed. Pure, of bounded memory. Called by the command.
+//! stated elsewhere; says what is missing, changed, doubled or not signed. Pure. A chain costs a bounded amount of memory
+//! however long it is, and each checkpoint that was kept elsewhere some more. Called by the command.
 //!
 //! What it can know: a chain shows changes whose later hashes were not computed anew; a signed checkpoint shows the rest
 //! up to itself; a checkpoint kept elsewhere shows that records at the end, or a whole chain, were taken away.
