@@ -278,15 +278,7 @@ impl Keeper {
     }
 
     fn store_cursors(&self) {
-        let inventory = self.shared.inventory.lock();
-        let moved: Vec<_> = inventory.epochs.iter().map(|e| (e.id.clone(), e.cursor.clone(), e.delivered)).collect();
-        drop(inventory);
-        for (id, cursor, delivered) in moved {
-            let mut cursor = cursor.lock();
-            // What was damaged after its delivery does not take the cursor back.
-            let next = self.shared.cursor_limit(&id, delivered).max(cursor.next().min(delivered));
-            log_failure("store a cursor", cursor.store(self.shared.files.as_ref(), next));
-        }
+        log_failure("store a cursor", self.shared.store_cursors());
     }
 
     fn measure(&mut self, now: Instant) {

@@ -94,16 +94,7 @@ impl Orphan {
 
     fn store(&mut self) -> io::Result<()> {
         self.stored = Instant::now();
-        let inventory = self.shared.inventory.lock();
-        let moved: Vec<_> = inventory.epochs.iter().map(|e| (e.id.clone(), e.cursor.clone(), e.delivered)).collect();
-        drop(inventory);
-        for (id, cursor, delivered) in moved {
-            let mut cursor = cursor.lock();
-            // What was damaged after its delivery does not take the cursor back.
-            let next = self.shared.cursor_limit(&id, delivered).max(cursor.next().min(delivered));
-            cursor.store(self.shared.files.as_ref(), next)?;
-        }
-        Ok(())
+        self.shared.store_cursors()
     }
 }
 

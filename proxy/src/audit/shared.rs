@@ -309,6 +309,21 @@ impl Shared {
         unnamed.iter().filter(|u| u.epoch == *epoch).map(|u| u.first_seq).fold(delivered, u64::min)
     }
 
+    /// Makes every cursor durable, as far as it may go. All are tried; returns the first failure.
+    pub fn store_cursors(&self) -> std::io::Result<()> {
+        let inventory = self.inventory.lock();
+        let moved: Vec<_> = inventory.epochs.iter().map(|e| (e.id.clone(), e.cursor.clone(), e.delivered)).collect();
+        drop(inventory);
+        let mut done = Ok(());
+        for (id, cursor, delivered) in moved {
+            let mut cursor = cursor.lock();
+            // What was damaged after its delivery does not take the cursor back.
+            let next = self.cursor_limit(&id, delivered).max(cursor.next().min(delivered));
+            done = done.and(cursor.store(self.files.as_ref(), next));
+        }
+        done
+    }
+
     pub fn attempt(&self, peer: IpAddr) {
         let now = self.clock.wall();
         let mut attempts = self.attempts.lock();
