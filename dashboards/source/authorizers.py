@@ -56,7 +56,7 @@ PROTECTION = [
 
 CERTIFICATES = [
     lines("Certificates: time left", "Of the certificates and authorities that are configured. After it every question ends "
-          "in `tls`, or MinIO can no longer ask: renew, then restart. Nothing here: none is configured.",
+          "in `tls`, or MinIO can no longer ask: renew the file. Nothing here: none is configured.",
           [Target(LEFT, "{{use}}: {{name}}")], unit="s", width=24, height=6,
           limits=colours((None, "red"), (2 * 86400, "orange"), (14 * 86400, "green"))),
 ]

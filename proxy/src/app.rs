@@ -6,13 +6,16 @@
 //! Stop: drain, close the chain, ship what is left for a few seconds, flush spans.
 
 pub mod parts;
+pub mod reload;
 pub mod signals;
 mod topics;
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use pingora::apps::ServerApp;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server};
@@ -20,11 +23,12 @@ use pingora::services::listening::Service;
 
 use crate::admin::{Admin, Readiness};
 use crate::app::parts::PartError;
+use crate::app::reload::{Hangup, Reloader};
 use crate::app::signals::Stop;
 use crate::audit::accessed;
 use crate::audit::publisher::{Ending, Publisher};
 use crate::audit::spool::{Spool, StartError};
-use crate::config::Config;
+use crate::config::Loaded;
 use crate::front::connection::Connections;
 use crate::front::{Draining, Front};
 use crate::log::Log;
@@ -75,11 +79,15 @@ pub struct App {
     readiness: Readiness,
     draining: Draining,
     drain: Duration,
+    /// Absent where there is no file to read again.
+    reload: Option<(Reloader, Hangup)>,
 }
 
 impl App {
-    /// Builds everything. The spool opens in the background, and tries again while it cannot.
-    pub fn build(config: &Config, log: &Log) -> Result<Self, AppError> {
+    /// Builds everything. The spool opens in the background, and tries again while it cannot. `file` is where the
+    /// configuration came from, to be read again.
+    pub fn build(loaded: &Loaded, file: Option<&Path>, log: &Log) -> Result<Self, AppError> {
+        let config = &loaded.config;
         for address in [config.listen.address, config.admin.address] {
             // pingora would only say so from within; the port is ours again a moment later.
             TcpListener::bind(address).map_err(|error| AppError::Bind { address, error })?;
@@ -87,7 +95,7 @@ impl App {
         let generation: Arc<str> = config.generation().into();
         let metrics = Metrics::new(&parts::names(config, &generation));
         metrics.watch_log(log.lines_dropped());
-        let decider = parts::decider(config, &metrics)?;
+        let decider = parts::decider(config, 1, &metrics)?;
         let tracer = parts::tracer(config, &metrics)?;
         let privacy = parts::privacy(config)?;
         let (spool, backlog) = parts::spool(config, &privacy, &generation, &metrics)?;
@@ -97,15 +105,19 @@ impl App {
         let options = parts::pipeline(config, privacy, generation);
         let pipeline = Arc::new(Pipeline::new(decider, spool.clone(), tracer.clone(), metrics.clone(), options));
         let (readiness, draining) = (Readiness::default(), Draining::default());
-        let admin = Admin::new(metrics.clone(), readiness.clone()).purging(parts::purge(config, &pipeline));
-        let front = Front::new(pipeline, spool.clone(), metrics, draining.clone(), parts::front(config));
-        let listen = &config.listen;
-        let connections = Connections::new(Arc::new(front), listen.read_timeout, listen.keepalive);
+        let access = Arc::new(ArcSwap::from_pointee(parts::access(config)));
+        let admin = Admin::new(metrics.clone(), readiness.clone()).purging(parts::purge(&access, &pipeline));
+        let options = parts::front(config);
+        let front = Arc::new(Front::new(pipeline.clone(), spool.clone(), metrics.clone(), draining.clone(), options));
+        let level = Box::new(log.level());
 
         let mut server = server();
-        server.add_service(service("front", connections, listen.address, None));
+        server.add_service(service("front", Connections::new(front.clone()), config.listen.address, None));
         server.add_service(service("admin", admin, config.admin.address, Some(1)));
-        Ok(Self { server, spool, publisher, accessed, tracer, readiness, draining, drain: listen.drain })
+        let running = reload::Running { pipeline, front, access, spool: spool.clone(), metrics, level };
+        let reload = file.map(|file| Reloader::new(running, file.to_owned(), loaded));
+        let drain = config.listen.drain;
+        Ok(Self { server, spool, publisher, accessed, tracer, readiness, draining, drain, reload })
     }
 
     /// One more listener in the same process; the demo's authorizer.
@@ -115,12 +127,19 @@ impl App {
 
     /// Answers until told to stop, then stops in order. Returns when everything has ended.
     pub fn run(self, stop: Stop) {
-        let Self { server, spool, publisher, accessed, tracer, readiness, draining, drain } = self;
+        let Self { server, spool, publisher, accessed, tracer, readiness, draining, drain, reload } = self;
+        let hangup = reload.and_then(|(reloader, hangup)| match reloader.spawn() {
+            Ok(()) => Some(hangup),
+            Err(error) => {
+                tracing::error!(%error, "no thread to read the configuration again with; a change needs a restart");
+                None
+            }
+        });
         let begin = move || {
             readiness.drain();
             draining.begin();
         };
-        server.run(RunArgs { shutdown_signal: Box::new(stop.watch(drain, begin)) });
+        server.run(RunArgs { shutdown_signal: Box::new(stop.watch(drain, begin, hangup)) });
         tracing::info!("no longer listening; closing the chain");
         drop(accessed);
         if !spool.close(CLOSE_LIMIT) {

@@ -5,8 +5,10 @@
 //! text ─ toml ─ written  (places, types, words, bounds: by the table in `keys`)
 //!              ─ check    (what values demand of each other)
 //!              ─ meant    (`Config`)
+//!              ─ adopt    (what of it a running process takes over)
 //! ```
 
+pub mod adopt;
 mod check;
 pub mod diagnose;
 pub mod keys;
@@ -21,7 +23,7 @@ mod written;
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
@@ -42,6 +44,8 @@ const MOST_SYNTAX_ERRORS: usize = 10;
 pub struct Loaded {
     pub config: Config,
     pub warnings: Vec<Diagnostic>,
+    /// Files it refers to: secrets, certificates, keys. What they held is part of `config`.
+    pub files: Vec<PathBuf>,
 }
 
 /// Reads a file and what it refers to in the environment and in other files. Errors: every mistake, sorted by place; or
@@ -52,7 +56,8 @@ pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
         let message = format!("cannot read: {}", secret::plain(&error));
         let found = Diagnostic { file: name.clone(), position: None, severity: Severity::Error, message };
         // A file that is there and no text is a bad configuration, not an unreadable one.
-        Diagnostics { all: vec![found], unreadable: error.kind() != std::io::ErrorKind::InvalidData }
+        let unreadable = error.kind() != std::io::ErrorKind::InvalidData;
+        Diagnostics { all: vec![found], unreadable, files: Vec::new() }
     })?;
     parse(&text, &name, &|variable| std::env::var(variable).ok())
 }
@@ -74,11 +79,11 @@ pub fn parse(text: &str, name: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
     } else {
         None
     };
-    let failed = page.failed();
+    let (failed, files) = (page.failed(), page.files());
     let all = page.into_found();
     match config {
-        Some(config) if !failed => Ok(Loaded { config, warnings: all }),
-        Some(_) | None => Err(Diagnostics { all, unreadable: false }),
+        Some(config) if !failed => Ok(Loaded { config, warnings: all, files }),
+        Some(_) | None => Err(Diagnostics { all, unreadable: false, files }),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod purge;
 pub mod recheck;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -86,6 +87,8 @@ pub struct Decider {
     routes: Routes,
     memory: Memory,
     metrics: Arc<Metrics>,
+    /// Another one is in its place; what it still finds out is no longer how things stand.
+    retired: AtomicBool,
 }
 
 impl Decider {
@@ -97,7 +100,7 @@ impl Decider {
             metrics.cache_enabled(&route.name, options.cache.entries > 0 && !route.cache.is_off());
         }
         let memory = Memory::new(options.cache, &options.routes, metrics.clone());
-        Ok(Self { authorizers, routes: options.routes, memory, metrics })
+        Ok(Self { authorizers, routes: options.routes, memory, metrics, retired: AtomicBool::new(false) })
     }
 
     /// Decides a question that came from `client`, in time for an answer by `deadline`. `id` is the id that the
@@ -153,6 +156,15 @@ impl Decider {
     pub fn report_to(&self, spool: Spool) {
         if let Some(rechecks) = self.memory.rechecks() {
             rechecks.report_to(spool);
+        }
+    }
+
+    /// Another decider takes over. Questions on their way here are answered; the state that gauges show is the other
+    /// one's from now on.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        for authorizer in &self.authorizers {
+            authorizer.retire();
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header};
@@ -42,7 +43,8 @@ pub struct Options {
     pub tokens: Tokens,
     /// From accept to the first byte, and from the first byte to the last of every question.
     pub read_timeout: Duration,
-    /// Between questions.
+    /// Between an answer and the first byte of the next question. MinIO closes idle connections after 15 s and never
+    /// repeats a question, so this must be clearly more.
     pub keepalive: Duration,
     /// Bytes.
     pub max_body: usize,
@@ -67,7 +69,7 @@ pub struct Front {
     spool: Spool,
     metrics: Arc<Metrics>,
     draining: Draining,
-    options: Options,
+    options: ArcSwap<Options>,
 }
 
 /// What a request turned out to be.
@@ -109,7 +111,12 @@ impl Front {
         draining: Draining,
         options: Options,
     ) -> Self {
-        Self { pipeline, spool, metrics, draining, options }
+        Self { pipeline, spool, metrics, draining, options: ArcSwap::from_pointee(options) }
+    }
+
+    /// From the next question on, other options.
+    pub fn replace(&self, options: Options) {
+        self.options.store(Arc::new(options));
     }
 
     /// One question, from its first byte to its answer. `None` where the connection is of no more use.
@@ -136,7 +143,9 @@ impl Front {
     }
 
     async fn exchange(&self, session: &mut ServerSession) -> Exchange {
-        let until = Instant::now() + self.options.read_timeout;
+        // One and the same to the end of the question.
+        let options = self.options.load_full();
+        let until = Instant::now() + options.read_timeout;
         match tokio::time::timeout_at(until, session.read_request()).await {
             Ok(Ok(true)) => {}
             Ok(Err(error)) if error.etype == ErrorType::InvalidHTTPHeader => {
@@ -149,10 +158,10 @@ impl Front {
             }
         }
         // `read_request` has just taken the client's word for how long to keep the connection.
-        let keepalive = session.get_keepalive().map(|_| self.options.keepalive.as_secs());
+        let keepalive = session.get_keepalive().map(|_| options.keepalive.as_secs());
         session.set_keepalive(keepalive);
         let peer = session.client_addr().and_then(|address| address.as_inet()).copied();
-        let asked = self.asked(session, until).await;
+        let asked = self.asked(session, &options, until).await;
         let whole = !matches!(asked, Asked::Unframed { .. }) && session.is_body_done();
         match self.reply_to(session, asked, peer).await {
             Some(reply) => Exchange::Answered { reply, whole },
@@ -161,7 +170,7 @@ impl Front {
     }
 
     /// Framing, method, path, token, encoding and size, in this order; then the body.
-    async fn asked(&self, session: &mut ServerSession, until: Instant) -> Asked {
+    async fn asked(&self, session: &mut ServerSession, options: &Options, until: Instant) -> Asked {
         if !framing::is_plain(session) {
             return Asked::Unframed { client: None };
         }
@@ -170,16 +179,16 @@ impl Front {
             return Asked::Refused { client: None, reason: Reason::MethodNotAllowed };
         }
         // As sent: of an absolute target, `uri` has only the path.
-        if head.raw_path().split(|byte| *byte == b'?').next() != Some(self.options.path.as_bytes()) {
+        if head.raw_path().split(|byte| *byte == b'?').next() != Some(options.path.as_bytes()) {
             return Asked::Refused { client: None, reason: Reason::UnknownPath };
         }
-        let Some(client) = self.options.tokens.client(&head.headers) else {
+        let Some(client) = options.tokens.client(&head.headers) else {
             return Asked::Refused { client: None, reason: Reason::Unauthorized };
         };
         if head.headers.contains_key(header::CONTENT_ENCODING) {
             return Asked::Refused { client: Some(client), reason: Reason::UnsupportedEncoding };
         }
-        match tokio::time::timeout_at(until, read_body(session, self.options.max_body)).await {
+        match tokio::time::timeout_at(until, read_body(session, options.max_body)).await {
             Ok(Ok(body)) if body.is_empty() => Asked::Probe { client },
             Ok(Ok(body)) => Asked::Question { client, body },
             Ok(Err(BodyError::TooLarge)) => Asked::Refused { client: Some(client), reason: Reason::RequestTooLarge },

@@ -11,6 +11,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
@@ -42,6 +43,7 @@ pub struct AlreadySetUp;
 pub struct Log {
     _guard: WorkerGuard,
     dropped: ErrorCounter,
+    level: Handle<Targets, Registry>,
 }
 
 impl Log {
@@ -50,6 +52,13 @@ impl Log {
         let dropped = self.dropped.clone();
         move || u64::try_from(dropped.dropped_lines()).unwrap_or(u64::MAX)
     }
+
+    /// Changes the level, from the next line on.
+    pub fn level(&self) -> impl Fn(Level) + Send + 'static {
+        let handle = self.level.clone();
+        // The log is there as long as the process; nothing is left to tell where it is not.
+        move |level| drop(handle.reload(filter(level)))
+    }
 }
 
 /// Sets up the process's log on standard error, for our own lines and those of pingora and librdkafka.
@@ -57,25 +66,22 @@ impl Log {
 /// # Errors
 /// The second call.
 pub fn start(options: Options) -> Result<Log, AlreadySetUp> {
-    let (writer, log) = writer(io::stderr());
+    let (subscriber, log) = subscriber(options, io::stderr());
     // Also takes over from the `log` crate, which pingora and rdkafka write to.
-    subscriber(options, writer).try_init().map_err(|_| AlreadySetUp)?;
+    subscriber.try_init().map_err(|_| AlreadySetUp)?;
     Ok(log)
 }
 
-fn writer(out: impl Write + Send + 'static) -> (NonBlocking, Log) {
+fn subscriber(options: Options, out: impl Write + Send + 'static) -> (impl tracing::Subscriber + Send + Sync, Log) {
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_LINES).thread_name("log");
     let (writer, guard) = builder.finish(out);
     let dropped = writer.error_counter();
-    (writer, Log { _guard: guard, dropped })
-}
-
-fn subscriber(options: Options, writer: NonBlocking) -> impl tracing::Subscriber + Send + Sync {
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match options.format {
         Format::Json => Box::new(fmt::layer().json().flatten_event(true).with_writer(writer)),
         Format::Text => Box::new(fmt::layer().with_ansi(false).with_writer(OneLine(Arc::new(writer)))),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter(options.level)))
+    let (filter, level) = reload::Layer::new(filter(options.level));
+    (tracing_subscriber::registry().with(layer.with_filter(filter)), Log { _guard: guard, dropped, level })
 }
 
 /// Libraries speak at our level only when they are asked about: below debug they tell of every connection.
@@ -149,8 +155,8 @@ mod tests {
 
     fn logged(format: Format, level: Level, say: impl FnOnce()) -> String {
         let captured = Captured::default();
-        let (writer, log) = writer(captured.clone());
-        tracing::subscriber::with_default(subscriber(Options { format, level }, writer), say);
+        let (subscriber, log) = subscriber(Options { format, level }, captured.clone());
+        tracing::subscriber::with_default(subscriber, say);
         drop(log);
         String::from_utf8(captured.0.lock().clone()).unwrap()
     }
@@ -178,6 +184,21 @@ mod tests {
     }
 
     #[test]
+    fn the_level_changes_while_it_runs() {
+        let captured = Captured::default();
+        let options = Options { format: Format::Text, level: Level::INFO };
+        let (subscriber, log) = subscriber(options, captured.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("before");
+            log.level()(Level::DEBUG);
+            tracing::debug!("after");
+        });
+        drop(log);
+        let text = String::from_utf8(captured.0.lock().clone()).unwrap();
+        assert!(text.contains("after") && !text.contains("before"), "{text}");
+    }
+
+    #[test]
     fn libraries_speak_when_something_is_wrong() {
         let text = logged(Format::Text, Level::INFO, || {
             tracing::info!(target: "pingora_core", "chatter");
@@ -199,9 +220,9 @@ mod tests {
             }
         }
         let (release, stuck) = std::sync::mpsc::channel();
-        let (writer, log) = writer(Stuck(stuck));
         let options = Options { format: Format::Text, level: Level::INFO };
-        tracing::subscriber::with_default(subscriber(options, writer), || {
+        let (subscriber, log) = subscriber(options, Stuck(stuck));
+        tracing::subscriber::with_default(subscriber, || {
             for _ in 0..MAX_LINES + 100 {
                 tracing::info!("line");
             }

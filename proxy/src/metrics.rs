@@ -50,6 +50,16 @@ pub struct DecisionPoint<'a> {
     pub exemplar: Option<u128>,
 }
 
+/// A certificate that is in use.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    pub used: CertificateUse,
+    /// A name of the configuration.
+    pub name: String,
+    /// Seconds since 1970.
+    pub ends: i64,
+}
+
 /// What became of a request at the front, decided or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrontOutcome {
@@ -139,10 +149,16 @@ impl Metrics {
         }
     }
 
-    /// After a reload: series for names that are new, and the generation in force. Series of names that went stay,
-    /// because a counter that vanishes reads as a restart.
+    /// Before a reload: series for names that are new.
+    pub fn expect(&self, names: &Names) {
+        self.series.extend(names);
+    }
+
+    /// After a reload: the generation in force. Counters of names that went stay, because one that vanishes reads as a
+    /// restart; no breaker of theirs is open.
     pub fn reloaded(&self, names: &Names) {
         self.series.extend(names);
+        self.series.retire(names);
         self.live.generation.lock().clone_from(&names.generation);
         self.plain.reload_successful.set(1);
     }
@@ -297,9 +313,9 @@ impl Metrics {
         }
     }
 
-    /// `name` is a name of the configuration; `ends` is in seconds since 1970.
-    pub fn certificate(&self, what: CertificateUse, name: &str, ends: i64) {
-        self.series.certificate(what, name, ends);
+    /// All that are loaded now; what was loaded before is not shown any more.
+    pub fn certificates(&self, loaded: &[Certificate]) {
+        self.series.certificates(loaded);
     }
 
     pub fn spans_dropped(&self, spans: u64) {

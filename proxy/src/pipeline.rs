@@ -9,9 +9,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -67,16 +68,46 @@ pub struct Inbound {
 
 /// The parts a decision passes through.
 pub struct Pipeline {
-    decider: Arc<Decider>,
+    in_force: ArcSwap<InForce>,
     spool: Spool,
     tracer: Tracer,
     metrics: Arc<Metrics>,
-    places: Semaphore,
+}
+
+/// What a reload replaces, all of it at once. A question keeps to the end what was in force when it came.
+struct InForce {
+    decider: Arc<Decider>,
+    places: Arc<Semaphore>,
     options: Options,
+}
+
+impl InForce {
+    fn new(decider: Arc<Decider>, options: Options) -> Arc<Self> {
+        Arc::new(Self { decider, places: Arc::new(Semaphore::new(options.max_in_flight)), options })
+    }
+
+    /// A place among those in flight, or `None` once too little time is left to decide anything with it.
+    async fn place(&self, deadline: Instant) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Some(place);
+        }
+        let last = deadline.checked_sub(RECORD_RESERVE).unwrap_or(deadline);
+        let place = tokio::time::timeout_at(last, self.places.clone().acquire_owned()).await.ok()?.ok()?;
+        // Places that come free at the last moment come too late for everybody who waited as long.
+        (Instant::now() < last).then_some(place)
+    }
+
+    fn level(&self, request: Option<&Request>) -> Durability {
+        match request.map(Purpose::of) {
+            Some(Purpose::MetadataProbe) => self.options.probes,
+            _ => self.options.durability,
+        }
+    }
 }
 
 /// A question on its way through.
 struct Case {
+    in_force: Arc<InForce>,
     inbound: Inbound,
     id: Uuid,
     context: Context,
@@ -98,18 +129,31 @@ impl Judged {
 
 impl Pipeline {
     pub fn new(decider: Decider, spool: Spool, tracer: Tracer, metrics: Arc<Metrics>, options: Options) -> Self {
-        let places = Semaphore::new(options.max_in_flight);
         decider.report_to(spool.clone());
-        Self { decider: Arc::new(decider), spool, tracer, metrics, places, options }
+        let in_force = ArcSwap::new(InForce::new(Arc::new(decider), options));
+        Self { in_force, spool, tracer, metrics }
+    }
+
+    /// From the next question on, other options, and another decider if there is one. Questions on their way are decided
+    /// by what was in force when they came.
+    pub fn replace(&self, decider: Option<Decider>, options: Options) {
+        let before = self.in_force.load_full();
+        let decider = decider.map(|decider| {
+            decider.report_to(self.spool.clone());
+            before.decider.retire();
+            Arc::new(decider)
+        });
+        self.in_force.store(InForce::new(decider.unwrap_or_else(|| before.decider.clone()), options));
     }
 
     /// The life of one question. Always ends in an answer, and in an allow only with a durable record.
     pub async fn answer(&self, inbound: Inbound) -> Reply {
-        let deadline = inbound.received + self.options.deadline;
-        let Some(_place) = self.place(deadline).await else { return self.refuse(Reason::Overload) };
+        let in_force = self.in_force.load_full();
+        let deadline = inbound.received + in_force.options.deadline;
+        let Some(_place) = in_force.place(deadline).await else { return self.refuse(Reason::Overload) };
         let _in_flight = self.metrics.decision_in_flight();
         let context = self.tracer.begin(inbound.traceparent.as_deref());
-        let case = Case { id: record_id(), context, deadline, inbound };
+        let case = Case { in_force, id: record_id(), context, deadline, inbound };
 
         let judged = guarded(self.judge(&case)).await.unwrap_or_else(|| Judged::fault(Reason::Internal));
         let recorded = guarded(self.record(&case, judged)).await;
@@ -124,29 +168,18 @@ impl Pipeline {
         }
     }
 
-    /// A place among those in flight, or `None` once too little time is left to decide anything with it.
-    async fn place(&self, deadline: Instant) -> Option<SemaphorePermit<'_>> {
-        if let Ok(place) = self.places.try_acquire() {
-            return Some(place);
-        }
-        let last = deadline.checked_sub(RECORD_RESERVE).unwrap_or(deadline);
-        let place = tokio::time::timeout_at(last, self.places.acquire()).await.ok()?.ok()?;
-        // Places that come free at the last moment come too late for everybody who waited as long.
-        (Instant::now() < last).then_some(place)
-    }
-
     /// Parse and decide. A panic in here is caught by the caller and recorded as `internal`.
     async fn judge(&self, case: &Case) -> Judged {
         let request = match question::read(case.inbound.body.clone()) {
             Ok(request) => request,
             Err(reason) => return Judged::fault(reason),
         };
-        if self.options.suspicious == Suspicious::Deny && !signs::signs(&request).is_empty() {
+        if case.in_force.options.suspicious == Suspicious::Deny && !signs::signs(&request).is_empty() {
             let decided = Decided::fault(Reason::SuspiciousRequest);
             return Judged { request: Some(request), decided, fresh: None };
         }
-        let ask =
-            self.decider.decide(&request, &case.inbound.client, case.id, case.deadline, &case.context, &self.tracer);
+        let decider = &case.in_force.decider;
+        let ask = decider.decide(&request, &case.inbound.client, case.id, case.deadline, &case.context, &self.tracer);
         // A panic while asking must not lose what was asked: the record of a defect names the question.
         let (decided, fresh) = guarded(ask).await.unwrap_or_else(|| (Decided::fault(Reason::Internal), None));
         Judged { request: Some(request), decided, fresh }
@@ -154,7 +187,7 @@ impl Pipeline {
 
     /// Builds the record and waits until it is durable. What it gives back is what was recorded.
     async fn record(&self, case: &Case, judged: Judged) -> Result<(Judged, Recorded), Reason> {
-        let durability = self.level(judged.request.as_ref());
+        let durability = case.in_force.level(judged.request.as_ref());
         let (judged, draft) = self.drafted(case, judged, durability)?;
         let began = Instant::now();
         let receipt = self.spool.append(draft, durability, case.deadline).await?;
@@ -177,6 +210,7 @@ impl Pipeline {
     }
 
     fn draft(&self, case: &Case, judged: &Judged, durability: Durability) -> Option<Draft> {
+        let options = &case.in_force.options;
         let facts = Facts {
             id: case.id,
             time: case.context.started_wall,
@@ -187,13 +221,13 @@ impl Pipeline {
             decided: &judged.decided,
             latency: case.inbound.received.elapsed(),
             durability,
-            generation: &self.options.generation,
-            privacy: &self.options.privacy,
+            generation: &options.generation,
+            privacy: &options.privacy,
             trace_id: case.context.trace_id,
             span_id: case.context.span_id,
         };
         // The panic of a defect is logged by the process's panic hook.
-        let built = std::panic::catch_unwind(AssertUnwindSafe(|| facts.draft(&self.options.source))).ok()?;
+        let built = std::panic::catch_unwind(AssertUnwindSafe(|| facts.draft(&options.source))).ok()?;
         built.inspect_err(|error| tracing::error!(%error, id = %case.id, "a record could not be built")).ok()
     }
 
@@ -230,7 +264,7 @@ impl Pipeline {
             exemplar: kept.then_some(case.context.trace_id),
         });
         if let Some(fresh) = fresh {
-            self.decider.remember(fresh);
+            case.in_force.decider.remember(fresh);
         }
         Reply::decided(&decided.outcome, recorded.receipt, case.id)
     }
@@ -240,13 +274,6 @@ impl Pipeline {
         self.spool.refused(reason);
         self.metrics.fault(reason);
         Reply::refused(reason)
-    }
-
-    fn level(&self, request: Option<&Request>) -> Durability {
-        match request.map(Purpose::of) {
-            Some(Purpose::MetadataProbe) => self.options.probes,
-            _ => self.options.durability,
-        }
     }
 }
 

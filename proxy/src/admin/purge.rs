@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
@@ -69,7 +70,8 @@ pub type Act = Arc<dyn Fn(Rule, &str, Option<IpAddr>) + Send + Sync>;
 
 /// The endpoint.
 pub struct Purge {
-    pub access: Access,
+    /// Replaced when the token is.
+    pub access: Arc<ArcSwap<Access>>,
     pub act: Act,
 }
 
@@ -104,7 +106,7 @@ impl Purge {
     /// Reads a request to its end and does what it says.
     pub async fn serve(&self, session: &mut ServerSession) -> Result<(), Refused> {
         let head = session.req_header();
-        let client = self.access.client(&head.headers)?;
+        let client = self.access.load().client(&head.headers)?;
         let length = announced(&head.headers)?;
         let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
         let rule = rule(&read(session, length).await?)?;

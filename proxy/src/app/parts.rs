@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use secrecy::ExposeSecret as _;
 
 use super::topics;
@@ -25,7 +26,7 @@ use crate::front::tokens::{LOCAL, Tokens};
 use crate::kafka::client::Connection;
 use crate::kafka::sink::{self, KafkaSink};
 use crate::log;
-use crate::metrics::{Metrics, Names};
+use crate::metrics::{Certificate, Metrics, Names};
 use crate::pipeline::{self, Pipeline};
 use crate::policy::key::IgnoreList;
 use crate::policy::privacy::Privacy;
@@ -64,25 +65,37 @@ pub fn names(config: &Config, generation: &str) -> Names {
     }
 }
 
-pub fn decider(config: &Config, metrics: &Arc<Metrics>) -> Result<Decider, PartError> {
-    let authorizers =
-        config.authorizers.iter().map(|a| Ok((webhook(a, metrics)?, limits(a)))).collect::<Result<_, PartError>>()?;
+/// `generation` counts the deciders of a process.
+pub fn decider(config: &Config, generation: u64, metrics: &Arc<Metrics>) -> Result<Decider, PartError> {
+    let (mut authorizers, mut certificates) = (Vec::new(), Vec::new());
+    for authorizer in &config.authorizers {
+        let webhook = webhook(authorizer)?;
+        certificates.extend(webhook.certificates().iter().map(|(used, ends)| Certificate {
+            used: *used,
+            name: authorizer.name.clone(),
+            ends: *ends,
+        }));
+        authorizers.push((Arc::new(webhook) as Arc<dyn Authorizer>, limits(authorizer)));
+    }
     let routes = Routes::new(config.routes.iter().map(|route| self::route(config, route)).collect());
     let cache = CacheOptions {
         entries: config.cache.entries,
         actions: Globs::new(&config.cache.actions),
         ignore: IgnoreList::new(config.cache.ignore_defaults, &config.cache.ignore),
-        generation: 1,
+        generation,
         recheck: config.cache.recheck,
     };
-    Ok(Decider::new(decide::Options { authorizers, routes, cache }, metrics.clone())?)
+    let decider = Decider::new(decide::Options { authorizers, routes, cache }, metrics.clone())?;
+    // Only now: a configuration that is refused changes nothing.
+    metrics.certificates(&certificates);
+    Ok(decider)
 }
 
-fn webhook(authorizer: &meant::Authorizer, metrics: &Metrics) -> Result<Arc<dyn Authorizer>, PartError> {
+fn webhook(authorizer: &meant::Authorizer) -> Result<Webhook, PartError> {
     let tls = authorizer.tls.as_ref().map_or_else(tls::Options::default, |tls| tls::Options {
-        ca: tls.ca.clone(),
-        certificate: tls.identity.as_ref().map(|identity| identity.certificate.clone()),
-        key: tls.identity.as_ref().map(|identity| identity.key.clone()),
+        ca: tls.ca.as_ref().map(|ca| ca.path.clone()),
+        certificate: tls.identity.as_ref().map(|identity| identity.certificate.path.clone()),
+        key: tls.identity.as_ref().map(|identity| identity.key.path.clone()),
         server_name: Some(tls.server_name.clone()),
     });
     let options = webhook::Options {
@@ -96,12 +109,7 @@ fn webhook(authorizer: &meant::Authorizer, metrics: &Metrics) -> Result<Arc<dyn 
             meant::Dialect::Authzen => Dialect::Authzen,
         },
     };
-    let built =
-        Webhook::new(options).map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })?;
-    for (what, ends) in built.certificates() {
-        metrics.certificate(*what, &authorizer.name, *ends);
-    }
-    Ok(Arc::new(built))
+    Webhook::new(options).map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })
 }
 
 fn limits(authorizer: &meant::Authorizer) -> Limits {
@@ -260,14 +268,16 @@ pub fn front(config: &Config) -> front::Options {
     }
 }
 
-/// Purges go to the pipeline that answers.
-pub fn purge(config: &Config, pipeline: &Arc<Pipeline>) -> Purge {
+/// Who may change state.
+pub fn access(config: &Config) -> Access {
     let loopback = config.admin.address.ip().to_canonical().is_loopback();
+    Access::new(config.admin.token.as_ref(), loopback)
+}
+
+/// Purges go to the pipeline that answers.
+pub fn purge(access: &Arc<ArcSwap<Access>>, pipeline: &Arc<Pipeline>) -> Purge {
     let pipeline = Arc::clone(pipeline);
-    Purge {
-        access: Access::new(config.admin.token.as_ref(), loopback),
-        act: Arc::new(move |rule, client, peer| pipeline.purge(rule, client, peer)),
-    }
+    Purge { access: access.clone(), act: Arc::new(move |rule, client, peer| pipeline.purge(rule, client, peer)) }
 }
 
 pub fn log(config: &Config) -> log::Options {
@@ -276,12 +286,16 @@ pub fn log(config: &Config) -> log::Options {
             meant::LogFormat::Json => log::Format::Json,
             meant::LogFormat::Text => log::Format::Text,
         },
-        level: match config.log.level {
-            meant::LogLevel::Error => tracing::Level::ERROR,
-            meant::LogLevel::Warn => tracing::Level::WARN,
-            meant::LogLevel::Info => tracing::Level::INFO,
-            meant::LogLevel::Debug => tracing::Level::DEBUG,
-            meant::LogLevel::Trace => tracing::Level::TRACE,
-        },
+        level: level(config),
+    }
+}
+
+pub fn level(config: &Config) -> tracing::Level {
+    match config.log.level {
+        meant::LogLevel::Error => tracing::Level::ERROR,
+        meant::LogLevel::Warn => tracing::Level::WARN,
+        meant::LogLevel::Info => tracing::Level::INFO,
+        meant::LogLevel::Debug => tracing::Level::DEBUG,
+        meant::LogLevel::Trace => tracing::Level::TRACE,
     }
 }

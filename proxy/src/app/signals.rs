@@ -1,5 +1,5 @@
 //! When to stop: the process's signals, or a word from within (the demo's tour). Drains first, so that a MinIO that
-//! keeps idle connections loses none of its questions. Used by `app`.
+//! keeps idle connections loses none of its questions. Hands SIGHUP on to `reload`. Used by `app`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,8 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
+
+use super::reload::Hangup;
 
 /// Stops the process from within.
 #[derive(Debug, Clone, Default)]
@@ -19,9 +21,14 @@ impl Stop {
         self.0.notify_one();
     }
 
-    /// `begin` is called when draining begins; `drain` later the listeners end.
-    pub(super) fn watch(self, drain: Duration, begin: impl Fn() + Send + Sync + 'static) -> Watch {
-        Watch { stop: self, drain, begin: Box::new(begin) }
+    /// `begin` is called when draining begins; `drain` later the listeners end. `hangup` is told of SIGHUP.
+    pub(super) fn watch(
+        self,
+        drain: Duration,
+        begin: impl Fn() + Send + Sync + 'static,
+        hangup: Option<Hangup>,
+    ) -> Watch {
+        Watch { stop: self, drain, begin: Box::new(begin), hangup }
     }
 }
 
@@ -30,6 +37,7 @@ pub(super) struct Watch {
     stop: Stop,
     drain: Duration,
     begin: Box<dyn Fn() + Send + Sync>,
+    hangup: Option<Hangup>,
 }
 
 /// The signals we know. A signal that cannot be watched is one that never comes.
@@ -67,9 +75,10 @@ impl ShutdownSignalWatch for Watch {
                 () = next(&mut signals.terminate) => break,
                 () = next(&mut signals.interrupt) => return self.at_once(),
                 () = self.stop.0.notified() => return self.at_once(),
-                () = next(&mut signals.hangup) => {
-                    tracing::warn!("SIGHUP: this version reads its configuration at start only; restart to apply a change");
-                }
+                () = next(&mut signals.hangup) => match &self.hangup {
+                    Some(hangup) => hangup.now(),
+                    None => tracing::warn!("SIGHUP: there is no configuration file to read again"),
+                },
             }
         }
         tracing::info!(seconds = self.drain.as_secs_f64(), "SIGTERM: draining");

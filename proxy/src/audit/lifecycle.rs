@@ -66,6 +66,27 @@ pub enum Event {
         filled_by: String,
         hit_by: String,
     },
+    /// Another configuration is in force. Records of its generation come after this one.
+    ConfigChanged {
+        by: ReloadBy,
+        /// Of the configuration before and of this one.
+        old: String,
+        new: String,
+        /// Keys, and names of authorizers and routes; none of their values.
+        changed: Vec<String>,
+        changed_omitted: u64,
+        /// Keys that differ in the file and are as they were until a restart.
+        pending_restart: Vec<String>,
+    },
+    /// The configuration was read again and is not used; the one before stays in force.
+    ConfigRefused {
+        by: ReloadBy,
+        why: RefusedConfig,
+        config_generation: String,
+        mistakes: u64,
+        /// `line:column` of the first ones; the log has their words.
+        places: Vec<String>,
+    },
     /// Wall time was set: by more than a second it is not what the monotonic clock expects.
     ClockJumped {
         expected: String,
@@ -97,6 +118,28 @@ pub enum Event {
         peers: Vec<String>,
         peers_omitted: u64,
     },
+}
+
+/// What made us read the configuration again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadBy {
+    /// SIGHUP.
+    Signal,
+    /// The file changed, or one that it refers to.
+    File,
+}
+
+/// Why a configuration is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RefusedConfig {
+    /// The file is not there, or cannot be read.
+    Unreadable,
+    /// It has mistakes.
+    Invalid,
+    /// It says what cannot be while the process runs.
+    Impossible,
 }
 
 /// The command that reads a spool.

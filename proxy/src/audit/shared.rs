@@ -141,7 +141,8 @@ pub struct Shared {
     pub options: Options,
     pub source: Source,
     pub version: String,
-    pub generation: String,
+    /// Of the configuration in force.
+    pub generation: Mutex<String>,
     pub files: Arc<dyn Files>,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
@@ -187,7 +188,7 @@ impl Shared {
             options,
             source,
             version: version.to_owned(),
-            generation: generation.to_owned(),
+            generation: Mutex::new(generation.to_owned()),
             files,
             clock,
             metrics,

@@ -152,6 +152,18 @@ impl Spool {
         drop(self.queue.try_send(Item::Wake));
     }
 
+    /// Another configuration is about to be in force: its record, and what chains that open from now on say. Returns when
+    /// the record has its place before all that are appended later; while records cannot be written, or after `limit`,
+    /// without that. Blocks: not for a task.
+    pub fn configured(&self, event: Event, generation: &str, limit: Duration) {
+        generation.clone_into(&mut self.shared.generation.lock());
+        self.record(event);
+        let since = std::time::Instant::now();
+        while self.is_available() && !self.shared.events.lock().is_empty() && since.elapsed() < limit {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Counts an answer that was refused elsewhere for overload or want of a record.
     pub fn refused(&self, reason: Reason) {
         self.shared.refused(reason);

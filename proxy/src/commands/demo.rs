@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let text = configuration(&addresses, dir.path());
     let loaded = config::parse(&text, "demo", &|_| None).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
     let log = log::start(crate::app::parts::log(&loaded.config))?;
-    let mut app = App::build(&loaded.config, &log)?;
+    let mut app = App::build(&loaded, None, &log)?;
     app.add("authorizer", HttpServer::new_app(authorizer::SampleAuthorizer), addresses.authorizer);
 
     let stop = Stop::default();

@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let app = match App::build(&loaded.config, &log) {
+    let app = match App::build(&loaded, Some(&args.config), &log) {
         Ok(app) => app,
         Err(error) if error.is_configuration() => {
             eprintln!("countersign: {error}");

@@ -11,14 +11,17 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::meant::Config;
-use super::secret::plain;
+use sha2::{Digest as _, Sha256};
+
+use super::meant::{Config, PemFile};
+use super::secret::{self, plain};
 use super::written::{At, Table};
 pub(super) use routes::longest;
 
+/// Far above a system's bundle of all authorities (bytes).
+const LARGEST_PEM: u64 = 4 * 1024 * 1024;
 /// Longest name of an instance, client, authorizer or route: they are metric labels and header values.
 const LONGEST_NAME: usize = 64;
 
@@ -93,20 +96,14 @@ fn no_duplicates<'n>(table: &Table<'_>, what: &str, names: impl IntoIterator<Ite
 }
 
 /// A file that others will open: it must be there and readable now. `None` where nothing usable is written.
-fn file(table: &Table<'_>, key: &str) -> Option<PathBuf> {
+fn file(table: &Table<'_>, key: &str) -> Option<PemFile> {
     let path = PathBuf::from(table.get::<String>(key)?);
-    match readable(&path) {
-        Ok(()) => Some(path),
+    table.page.depends_on(&path);
+    match secret::content(&path, LARGEST_PEM) {
+        Ok(content) => Some(PemFile { path, sha256: hex::encode(Sha256::digest(content)) }),
         Err(error) => {
             table.error(key, format!("cannot read `{}`: {}", shown(&path.to_string_lossy()), plain(&error)));
             None
         }
     }
-}
-
-fn readable(path: &Path) -> std::io::Result<()> {
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("not a regular file"));
-    }
-    File::open(path).map(drop)
 }

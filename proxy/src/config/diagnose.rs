@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 /// Bytes of the file that a mistake is about.
 pub type Span = Range<usize>;
@@ -45,6 +46,8 @@ pub struct Diagnostics {
     pub all: Vec<Diagnostic>,
     /// The file could not be read at all, so nothing is known about its content.
     pub unreadable: bool,
+    /// Files it refers to, as far as it could be read.
+    pub files: Vec<PathBuf>,
 }
 
 impl fmt::Display for Diagnostics {
@@ -67,11 +70,12 @@ pub struct Page<'a> {
     pub name: &'a str,
     pub env: &'a dyn Fn(&str) -> Option<String>,
     found: RefCell<Vec<(Option<usize>, Severity, String)>>,
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl<'a> Page<'a> {
     pub fn new(text: &'a str, name: &'a str, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { text, name, env, found: RefCell::new(Vec::new()) }
+        Self { text, name, env, found: RefCell::default(), files: RefCell::default() }
     }
 
     pub fn error(&self, span: &Option<Span>, message: impl Into<String>) {
@@ -80,6 +84,16 @@ impl<'a> Page<'a> {
 
     pub fn warn(&self, span: &Option<Span>, message: impl Into<String>) {
         self.found.borrow_mut().push((span.as_ref().map(|at| at.start), Severity::Warning, message.into()));
+    }
+
+    /// Notes a file whose content belongs to the configuration, whether or not it can be read.
+    pub fn depends_on(&self, path: &Path) {
+        self.files.borrow_mut().push(path.to_owned());
+    }
+
+    /// The files noted.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.files.borrow().clone()
     }
 
     pub fn failed(&self) -> bool {

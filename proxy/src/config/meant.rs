@@ -83,8 +83,8 @@ pub struct Token {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct ListenTls {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+    pub certificate: PemFile,
+    pub key: PemFile,
     pub http2: bool,
 }
 
@@ -163,18 +163,27 @@ pub enum DenyOnly {
 
 #[derive(Debug, Clone, Serialize)]
 pub struct ClientTls {
-    /// PEM file of authorities; absent means the system's.
-    pub ca: Option<PathBuf>,
+    /// Authorities; absent means the system's.
+    pub ca: Option<PemFile>,
     pub identity: Option<Identity>,
     /// Never empty: an empty one would switch verification off.
     pub server_name: String,
 }
 
-/// A client certificate and its key, PEM files.
+/// A client certificate and its key.
 #[derive(Debug, Clone, Serialize)]
 pub struct Identity {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+    pub certificate: PemFile,
+    pub key: PemFile,
+}
+
+/// A file that others open. What it held when the configuration was read belongs to the meaning, so that a certificate
+/// renewed in place is a change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PemFile {
+    pub path: PathBuf,
+    /// Lower-case hex.
+    pub sha256: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

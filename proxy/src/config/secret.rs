@@ -51,6 +51,7 @@ fn from_env(table: &Table<'_>, name: &str, used: Use) -> Option<SecretString> {
 }
 
 fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
+    table.page.depends_on(Path::new(path));
     match file(path) {
         Ok((text, mode)) => {
             if mode & 0o077 != 0 {
@@ -83,17 +84,21 @@ pub fn file(path: &str) -> Result<(String, u32), String> {
 /// The content and the mode. Symlinks are followed, for Kubernetes mounts secrets as such; anything but a regular file is
 /// refused before it is opened, for a pipe would make us wait.
 fn read_file(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+    let content = content(path, MOST)?;
+    Ok((content, fs::metadata(path)?.permissions().mode()))
+}
+
+/// What a regular file of at most `most` bytes holds.
+pub fn content(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode();
     let mut content = Vec::new();
-    file.take(MOST + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > MOST {
-        return Err(io::Error::other("longer than 64 KiB"));
+    File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(io::Error::other(format!("longer than {} KiB", most / 1024)));
     }
-    Ok((content, mode))
+    Ok(content)
 }
 
 fn usable(table: &Table<'_>, key: &str, whence: &str, value: String, used: Use) -> Option<SecretString> {

@@ -103,17 +103,28 @@ pub struct Guarded {
     metrics: Arc<Metrics>,
     /// The last question ended in a fault: the log has a line when this changes, not one a question.
     failing: AtomicBool,
+    /// Another one of this name counts now.
+    retired: Arc<AtomicBool>,
 }
 
 impl Guarded {
     pub fn new(authorizer: Arc<dyn Authorizer>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let places = Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS));
-        let breaker = Breaker::new(limits.breaker, told(authorizer.name().clone(), limits.breaker, metrics.clone()));
-        Self { authorizer, limits, places, breaker, metrics, failing: AtomicBool::new(false) }
+        let retired = Arc::new(AtomicBool::new(false));
+        let breaker = Breaker::new(
+            limits.breaker,
+            told(authorizer.name().clone(), limits.breaker, metrics.clone(), retired.clone()),
+        );
+        Self { authorizer, limits, places, breaker, metrics, failing: AtomicBool::new(false), retired }
     }
 
     pub fn name(&self) -> &Arc<str> {
         self.authorizer.name()
+    }
+
+    /// From now on its breaker shows nowhere.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
     }
 
     /// What this authorizer says to a question. Every attempt is added to `calls`, and one where it was not asked.
@@ -240,9 +251,17 @@ impl Guarded {
 }
 
 /// What becomes known of a breaker: the metric, and a line in the log.
-fn told(name: Arc<str>, options: breaker::Options, metrics: Arc<Metrics>) -> impl Fn(bool) + Send + Sync {
+fn told(
+    name: Arc<str>,
+    options: breaker::Options,
+    metrics: Arc<Metrics>,
+    retired: Arc<AtomicBool>,
+) -> impl Fn(bool) + Send + Sync {
     metrics.authorizer_breaker(&name, false);
     move |open| {
+        if retired.load(Ordering::Relaxed) {
+            return;
+        }
         metrics.authorizer_breaker(&name, open);
         if open {
             let breaker::Options { failures, open_for } = options;

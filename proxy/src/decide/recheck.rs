@@ -176,7 +176,9 @@ impl Decider {
             Recheck::Different => {
                 self.memory.forget(&due.key, due.filled_by);
                 if self.memory.rechecks().is_some_and(|rechecks| rechecks.switch_off(due)) {
-                    self.metrics.cache_enabled(&due.route, false);
+                    if !self.retired.load(Ordering::Relaxed) {
+                        self.metrics.cache_enabled(&due.route, false);
+                    }
                     tracing::error!(
                         route = %due.route, filled_by = %due.filled_by, hit_by = %due.hit_by,
                         "two questions with one cache key have different answers: the route's cache is off; \

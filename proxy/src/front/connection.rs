@@ -21,16 +21,11 @@ const FIRST_READ: usize = 8 * 1024;
 /// Wraps the front with the two waits that belong to a connection rather than to a question.
 pub struct Connections {
     front: Arc<Front>,
-    /// From accept to the first byte.
-    first_byte: Duration,
-    /// Between an answer and the first byte of the next question. MinIO closes idle connections after 15 s and never
-    /// repeats a question, so this must be clearly more.
-    keepalive: Duration,
 }
 
 impl Connections {
-    pub fn new(front: Arc<Front>, first_byte: Duration, keepalive: Duration) -> Self {
-        Self { front, first_byte, keepalive }
+    pub fn new(front: Arc<Front>) -> Self {
+        Self { front }
     }
 }
 
@@ -41,7 +36,7 @@ impl ServerApp for Connections {
             return self.front.process_new(stream, shutdown).await;
         }
         let mut next = Some((stream, None));
-        let mut wait = self.first_byte;
+        let mut wait = self.front.options.load().read_timeout;
         while let Some((mut stream, sent_ahead)) = next.take() {
             // A peer that does not wait for answers may have sent the next question along with the one before.
             let first = match sent_ahead {
@@ -52,7 +47,7 @@ impl ServerApp for Connections {
             session.set_pipelining_enabled(true);
             session.set_pipelined_prefix(first);
             next = self.front.serve(session).await.map(ReusableHttpStream::into_parts);
-            wait = self.keepalive;
+            wait = self.front.options.load().keepalive;
         }
         None
     }

@@ -11,8 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::names::{CertificateUse, LATENCY, NO_CLASS, NO_ROUTE, OTHER, UNKNOWN_NAME, metric};
-use super::{DecisionPoint, FrontOutcome, Names};
+use super::names::{LATENCY, NO_CLASS, NO_ROUTE, OTHER, UNKNOWN_NAME, metric};
+use super::{Certificate, DecisionPoint, FrontOutcome, Names};
 use crate::policy::purpose::ActionClass;
 use crate::policy::verdict::{Decision, Origin, Reason, Side};
 
@@ -165,10 +165,22 @@ impl Series {
         self.clients.extend(&names.clients, |name| self.families.client(name));
     }
 
+    /// An authorizer that nobody asks any more must not look like one that is left alone.
+    pub(super) fn retire(&self, names: &Names) {
+        for (name, authorizer) in self.authorizers.known.load().iter() {
+            if !names.authorizers.contains(name) {
+                authorizer.breaker_open.set(0);
+            }
+        }
+    }
+
     /// No series where no certificate is configured: there is no time that would not be a lie.
-    pub(super) fn certificate(&self, what: CertificateUse, name: &str, ends: i64) {
-        let labels = labels("countersign_tls_certificate_expiry_timestamp_seconds", &[what.as_str(), name]);
-        self.families.certificates.get_or_create_owned(&labels).set(ends);
+    pub(super) fn certificates(&self, loaded: &[Certificate]) {
+        self.families.certificates.clear();
+        for Certificate { used, name, ends } in loaded {
+            let labels = labels("countersign_tls_certificate_expiry_timestamp_seconds", &[used.as_str(), name]);
+            self.families.certificates.get_or_create_owned(&labels).set(*ends);
+        }
     }
 }
 

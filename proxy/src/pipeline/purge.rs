@@ -20,7 +20,8 @@ impl Pipeline {
             Rule::Everything => (None, None, None),
             Rule::Matching { account, bucket, prefix } => (account.as_deref(), bucket.as_deref(), prefix.as_deref()),
         };
-        let privacy = &self.options.privacy;
+        let in_force = self.in_force.load();
+        let privacy = &in_force.options.privacy;
         // Named and left out is not the same as not named.
         let hidden = |shown: Option<String>| shown.unwrap_or_default();
         let event = Event::CachePurged {
@@ -32,7 +33,7 @@ impl Pipeline {
             // Before the purge itself: the record says rather too little than too much.
             at: rfc3339(micros(SystemTime::now())),
         };
-        self.decider.purge(rule);
+        in_force.decider.purge(rule);
         self.spool.record(event);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use countersign::config::adopt::AT_ONCE;
 use countersign::config::keys::{self, Given, Key, Takes, join};
 use countersign::config::meant::{Account, Object, ReportedIp};
 use countersign::config::{self, Config, Loaded};
@@ -114,6 +115,14 @@ fn the_documentation_has_every_key() {
     } else {
         assert!(text == generated, "{path} is out of date: run again with UPDATE_DOCS=1");
     }
+}
+
+#[test]
+fn the_documentation_says_what_applies_at_once() {
+    let text = read("docs/CONFIGURATION.md");
+    let (_, list) = text.split_once("<!-- at once -->\n").expect("the list");
+    let (list, _) = list.split_once("\n<!-- end -->").expect("its end");
+    assert_eq!(list, AT_ONCE.map(|key| format!("`{key}`")).join(", "));
 }
 
 /// The text with the tables between `<!-- keys: NAME -->` and `<!-- end -->` made anew.

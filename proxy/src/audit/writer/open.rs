@@ -107,11 +107,8 @@ impl Writer {
     fn place_opening(&mut self) {
         let previous = self.previous.take();
         let unknown = previous.as_ref().and_then(|p| p.unknown.clone().map(|range| (p.id.clone(), range)));
-        self.place_event(&Event::ChainOpened {
-            version: self.shared.version.clone(),
-            config_generation: self.shared.generation.clone(),
-            previous,
-        });
+        let config_generation = self.shared.generation.lock().clone();
+        self.place_event(&Event::ChainOpened { version: self.shared.version.clone(), config_generation, previous });
         // Before anything follows it: a power cut that takes this record must not leave later ones behind.
         self.flush(true);
         if let Some((chain, range)) = unknown {

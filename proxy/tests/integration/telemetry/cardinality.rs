@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use countersign::authorizer::{Attempt, Authorizer, Question};
 use countersign::decide::Decider;
 use countersign::metrics::names::CertificateUse;
-use countersign::metrics::{DecisionPoint, FrontOutcome, Metrics, Names};
+use countersign::metrics::{Certificate, DecisionPoint, FrontOutcome, Metrics, Names};
 use countersign::policy::purpose::{ActionClass, Purpose};
 use countersign::trace::Tracer;
 use countersign::wire::{answer, question};
@@ -113,7 +113,7 @@ async fn a_million_users_buckets_and_objects_are_no_series() {
     }
     assert!(after.contains("trace_id=\""));
     // What it would look like if one of them had become a label.
-    metrics.certificate(CertificateUse::AuthorizerCa, "user-7", 0);
+    metrics.certificates(&[Certificate { used: CertificateUse::AuthorizerCa, name: "user-7".into(), ends: 0 }]);
     let leaked = metrics.encode();
     assert!(series(&leaked).len() == series(&after).len() + 1 && leaked.contains("user-"));
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use countersign::metrics::names::{CertificateUse, Kind, METRICS};
-use countersign::metrics::{DecisionPoint, FrontOutcome, Metrics, Names};
+use countersign::metrics::{Certificate, DecisionPoint, FrontOutcome, Metrics, Names};
 use countersign::policy::purpose::ActionClass;
 use countersign::policy::verdict::{CacheState, Decision, Origin, Reason};
 
@@ -47,7 +47,11 @@ fn point(route: Option<&str>) -> DecisionPoint<'_> {
 #[test]
 fn what_is_exposed_is_what_the_table_says() {
     let metrics = Metrics::new(&names());
-    metrics.certificate(CertificateUse::AuthorizerCa, "opa", 1_800_000_000);
+    metrics.certificates(&[Certificate {
+        used: CertificateUse::AuthorizerCa,
+        name: "opa".into(),
+        ends: 1_800_000_000,
+    }]);
     let text = metrics.encode();
     assert!(text.ends_with("# EOF\n"));
     let exposed: BTreeMap<&str, &str> =

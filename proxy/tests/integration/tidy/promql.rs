@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign::metrics::names::{CertificateUse, Kind, METRICS, Metric};
-use countersign::metrics::{Metrics, Names};
+use countersign::metrics::{Certificate, Metrics, Names};
 
 /// Labels that Prometheus adds, and that buckets have.
 const ADDED: [&str; 2] = ["instance", "le"];
@@ -70,9 +70,8 @@ impl Values {
     pub fn known() -> Self {
         let mut all: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         let metrics = Metrics::new(&Names::default());
-        for what in [CertificateUse::AuthorizerCa, CertificateUse::AuthorizerClient] {
-            metrics.certificate(what, "any", 0);
-        }
+        let certificate = |used| Certificate { used, name: "any".to_owned(), ends: 0 };
+        metrics.certificates(&[CertificateUse::AuthorizerCa, CertificateUse::AuthorizerClient].map(certificate));
         for series in selectors(&metrics.encode()) {
             for (label, value) in series.matchers {
                 all.entry((series.metric.clone(), label)).or_default().insert(value);
