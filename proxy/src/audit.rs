@@ -25,6 +25,7 @@ pub mod recovery;
 pub mod scan;
 pub mod schema;
 pub mod segment;
+pub mod shadow;
 pub mod shared;
 #[cfg(test)]
 pub mod simulation;

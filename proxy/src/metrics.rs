@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::policy::compare::Difference;
 use crate::policy::purpose::ActionClass;
 use crate::policy::verdict::{CacheState, Decision, Origin, Reason};
 use names::CertificateUse;
@@ -30,8 +31,21 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Names {
     pub routes: Vec<String>,
     pub authorizers: Vec<String>,
+    /// Which authorizers are shadows of which route.
+    pub shadows: Vec<ShadowName>,
     pub clients: Vec<String>,
     pub generation: String,
+}
+
+/// A route and an authorizer that it only tries out, made once: what comparisons are counted under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShadowName(String);
+
+impl ShadowName {
+    pub fn new(route: &str, authorizer: &str) -> Self {
+        // No name of the configuration has a slash in it.
+        Self(format!("{route}/{authorizer}"))
+    }
 }
 
 /// One decision, as it is counted.
@@ -195,6 +209,23 @@ impl Metrics {
     /// A question that an authorizer was spared.
     pub fn authorizer_not_asked(&self, authorizer: &str, why: Reason) {
         self.series.authorizers.with(Some(authorizer), |authorizer| authorizer.count(why));
+    }
+
+    /// The latency of an attempt that decides nothing. What came of it is counted as a comparison: a shadow that fails is
+    /// no authorizer that is down.
+    pub fn shadow_call(&self, authorizer: &str, latency: Duration) {
+        self.series.authorizers.with(Some(authorizer), |authorizer| {
+            observe(&authorizer.duration, latency, None, SystemTime::now());
+        });
+    }
+
+    pub fn shadow_comparison(&self, name: &ShadowName, difference: Difference) {
+        self.series.shadows.with(Some(&name.0), |shadow| shadow.count(difference));
+    }
+
+    /// A difference that has no record of its own.
+    pub fn shadow_unrecorded(&self) {
+        self.plain.shadow_unrecorded.inc();
     }
 
     pub fn authorizer_breaker(&self, authorizer: &str, open: bool) {

@@ -99,7 +99,7 @@ impl Judged {
 impl Pipeline {
     pub fn new(decider: Decider, spool: Spool, tracer: Tracer, metrics: Arc<Metrics>, options: Options) -> Self {
         let places = Semaphore::new(options.max_in_flight);
-        decider.report_to(spool.clone());
+        decider.report_to(spool.clone(), options.privacy.clone());
         Self { decider: Arc::new(decider), spool, tracer, metrics, places, options }
     }
 
@@ -232,7 +232,8 @@ impl Pipeline {
         if let Some(fresh) = fresh {
             self.decider.remember(fresh);
         }
-        Reply::decided(&decided.outcome, recorded.receipt, case.id)
+        let beside = request.and_then(|request| self.decider.beside(request, &decided, case.id, &case.context));
+        Reply::decided(&decided.outcome, recorded.receipt, case.id, beside)
     }
 
     /// A question turned away before it got a record of its own.

@@ -3,6 +3,7 @@
 
 pub mod actor;
 pub mod combine;
+pub mod compare;
 pub mod decided;
 pub mod key;
 pub mod limited;

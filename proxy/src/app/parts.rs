@@ -25,7 +25,7 @@ use crate::front::tokens::{LOCAL, Tokens};
 use crate::kafka::client::Connection;
 use crate::kafka::sink::{self, KafkaSink};
 use crate::log;
-use crate::metrics::{Metrics, Names};
+use crate::metrics::{Metrics, Names, ShadowName};
 use crate::pipeline::{self, Pipeline};
 use crate::policy::key::IgnoreList;
 use crate::policy::privacy::Privacy;
@@ -59,15 +59,25 @@ pub fn names(config: &Config, generation: &str) -> Names {
     Names {
         routes: config.routes.iter().map(|route| route.name.clone()).collect(),
         authorizers: config.authorizers.iter().map(|authorizer| authorizer.name.clone()).collect(),
+        shadows: config.routes.iter().flat_map(shadow_names).collect(),
         clients,
         generation: generation.to_owned(),
     }
 }
 
+fn shadow_names(route: &meant::Route) -> impl Iterator<Item = ShadowName> {
+    route.shadow.iter().map(|authorizer| ShadowName::new(&route.name, authorizer))
+}
+
+/// What decides, and what is tried out beside it. Takes everything from the configuration, so that a reload that makes
+/// another one replaces shadows together with routes.
 pub fn decider(config: &Config, metrics: &Arc<Metrics>) -> Result<Decider, PartError> {
-    let authorizers =
-        config.authorizers.iter().map(|a| Ok((webhook(a, metrics)?, limits(a)))).collect::<Result<_, PartError>>()?;
-    let routes = Routes::new(config.routes.iter().map(|route| self::route(config, route)).collect());
+    let built = |authorizer: &meant::Authorizer| Ok((webhook(authorizer, metrics)?, limits(authorizer)));
+    let authorizers = config.authorizers.iter().map(built).collect::<Result<_, PartError>>()?;
+    // Built a second time, also where it decides elsewhere: what hangs as a shadow must not take a connection from those.
+    let tried = tried(config);
+    let shadows = tried.iter().map(|authorizer| built(authorizer)).collect::<Result<_, PartError>>()?;
+    let routes = Routes::new(config.routes.iter().map(|route| self::route(config, &tried, route)).collect());
     let cache = CacheOptions {
         entries: config.cache.entries,
         actions: Globs::new(&config.cache.actions),
@@ -75,7 +85,14 @@ pub fn decider(config: &Config, metrics: &Arc<Metrics>) -> Result<Decider, PartE
         generation: 1,
         recheck: config.cache.recheck,
     };
-    Ok(Decider::new(decide::Options { authorizers, routes, cache }, metrics.clone())?)
+    Ok(Decider::new(decide::Options { authorizers, shadows, routes, cache }, metrics.clone())?)
+}
+
+/// Authorizers that some route tries out, each once.
+fn tried(config: &Config) -> Vec<&meant::Authorizer> {
+    let is_shadow =
+        |authorizer: &&meant::Authorizer| config.routes.iter().any(|route| route.shadow.contains(&authorizer.name));
+    config.authorizers.iter().filter(is_shadow).collect()
 }
 
 fn webhook(authorizer: &meant::Authorizer, metrics: &Metrics) -> Result<Arc<dyn Authorizer>, PartError> {
@@ -129,8 +146,9 @@ fn limits(authorizer: &meant::Authorizer) -> Limits {
     }
 }
 
-fn route(config: &Config, route: &meant::Route) -> Route {
+fn route(config: &Config, tried: &[&meant::Authorizer], route: &meant::Route) -> Route {
     let place = |name: &String| config.authorizers.iter().position(|authorizer| authorizer.name == *name);
+    let shadow = |name: &String| tried.iter().position(|authorizer| authorizer.name == *name);
     Route {
         name: route.name.as_str().into(),
         matcher: Matcher {
@@ -145,6 +163,7 @@ fn route(config: &Config, route: &meant::Route) -> Route {
             meant::Combine::All => Combine::All,
             meant::Combine::Any => Combine::Any,
         },
+        shadow: route.shadow.iter().filter_map(shadow).collect(),
         cache: Lifetimes { allow: route.allow_ttl, deny: route.deny_ttl },
     }
 }

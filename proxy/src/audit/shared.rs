@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::audit::envelope::Source;
+use crate::audit::envelope::{Draft, Source};
 use crate::audit::epoch::{Damage, EpochId};
 use crate::audit::files::{Clock, Files, Handle, Lock};
 use crate::audit::inventory::Inventory;
@@ -24,6 +24,8 @@ use crate::policy::verdict::{Durability, Reason};
 
 /// Events kept while they cannot be written; beyond, the oldest are dropped and counted in the log.
 const MAX_EVENTS: usize = 1024;
+/// Shadow records that wait for the writer; further differences are only counted.
+const MAX_SHADOWS: usize = 32;
 /// Addresses named in one `unauthorized_attempts`.
 const MAX_PEERS: usize = 16;
 
@@ -159,6 +161,8 @@ pub struct Shared {
     pub spare_moved: Condvar,
     pub events: Mutex<VecDeque<(SystemTime, Event)>>,
     pub attempts: Mutex<Attempts>,
+    /// Shadow records that wait for a place beside the others.
+    pub shadows: Mutex<VecDeque<Draft>>,
     /// Records whose waiters gave up before they were durable.
     pub late: Mutex<Vec<Late>>,
     /// Waiting for Kafka, in order of seq.
@@ -203,6 +207,7 @@ impl Shared {
             spare_moved: Condvar::new(),
             events: Mutex::new(VecDeque::new()),
             attempts: Mutex::new(Attempts::default()),
+            shadows: Mutex::new(VecDeque::new()),
             late: Mutex::new(Vec::new()),
             acknowledged: Mutex::new(VecDeque::new()),
             reported: Mutex::new(HashSet::new()),
@@ -265,6 +270,13 @@ impl Shared {
             tracing::error!("too many events wait for the audit spool, one was dropped");
         }
         events.push_back((self.clock.wall(), event));
+    }
+
+    /// Whether there is room for what only compares: the spool is not above half of its size, and few wait.
+    pub fn has_room_for_shadows(&self) -> bool {
+        self.available.load(Ordering::Acquire)
+            && self.shadows.lock().len() < MAX_SHADOWS
+            && self.inventory.lock().bytes() <= self.options.max_size / 2
     }
 
     /// Records damage once, however often it is read.

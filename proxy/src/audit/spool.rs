@@ -16,8 +16,10 @@ use crate::audit::backlog::Backlog;
 use crate::audit::disk::Disk;
 use crate::audit::envelope::{Draft, Source};
 use crate::audit::files::{Clock, Files, SystemClock};
+use crate::audit::journal;
 use crate::audit::keeper::Keeper;
 use crate::audit::lifecycle::{Event, Refusals};
+use crate::audit::shadow::ShadowData;
 use crate::audit::shared::Shared;
 use crate::audit::writer::{Append, Item, Writer};
 use crate::metrics::Metrics;
@@ -150,6 +152,22 @@ impl Spool {
         self.shared.event(event);
         // A full queue means that the writer will look anyway.
         drop(self.queue.try_send(Item::Wake));
+    }
+
+    /// Whether a difference could be written now: not above half of `max_size`, which is kept for decisions.
+    pub fn has_room_for_shadows(&self) -> bool {
+        self.shared.has_room_for_shadows()
+    }
+
+    /// Writes a shadow record when there is room beside decisions; nothing waits for it. False: there is no room now.
+    pub fn shadow(&self, data: &ShadowData) -> bool {
+        if !self.has_room_for_shadows() {
+            return false;
+        }
+        let Some(draft) = journal::shadow(&self.shared.source, self.shared.clock.wall(), data) else { return false };
+        self.shared.shadows.lock().push_back(draft);
+        drop(self.queue.try_send(Item::Wake));
+        true
     }
 
     /// Counts an answer that was refused elsewhere for overload or want of a record.

@@ -248,6 +248,11 @@ impl Writer {
         Some(seq)
     }
 
+    /// Whether it fits into this segment like a decision would.
+    fn fits_beside(&self, draft: &Draft) -> bool {
+        self.fits(FRAME + draft.head.len() + CHAIN_ROOM, false)
+    }
+
     fn fits(&self, need: usize, reserve: bool) -> bool {
         let Some(segment) = &self.segment else { return reserve };
         let kept = if reserve { 0 } else { open::reserve(segment.capacity) };

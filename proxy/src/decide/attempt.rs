@@ -1,5 +1,5 @@
-//! One authorizer within a decision: its breaker, its attempts, its time, its bulkhead. Not which authorizers are asked;
-//! that is `decide::combine`, the only caller.
+//! One authorizer within a decision, or beside it: its breaker, its attempts, its time, its bulkhead. Not which
+//! authorizers are asked; that is `decide::combine` for those that decide, and `decide::shadow` for those that do not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -74,6 +74,15 @@ pub enum CacheControl {
     Ignore,
 }
 
+/// What an authorizer's word is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Decides,
+    /// It is only tried out. That it fails, or is left alone, denies nobody, and is not counted like it: operators are
+    /// called at night for those that decide.
+    Shadow,
+}
+
 /// One decision's question and its limits.
 #[derive(Clone, Copy)]
 pub struct Asking<'a> {
@@ -97,6 +106,7 @@ pub struct Verdict {
 /// An authorizer and what guards it.
 pub struct Guarded {
     authorizer: Arc<dyn Authorizer>,
+    role: Role,
     limits: Limits,
     places: Semaphore,
     breaker: Breaker,
@@ -106,10 +116,15 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    pub fn new(authorizer: Arc<dyn Authorizer>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(authorizer: Arc<dyn Authorizer>, role: Role, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let places = Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS));
-        let breaker = Breaker::new(limits.breaker, told(authorizer.name().clone(), limits.breaker, metrics.clone()));
-        Self { authorizer, limits, places, breaker, metrics, failing: AtomicBool::new(false) }
+        let changed = told(authorizer.name().clone(), role, limits.breaker, metrics.clone());
+        let breaker = Breaker::new(limits.breaker, changed);
+        Self { authorizer, role, limits, places, breaker, metrics, failing: AtomicBool::new(false) }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -122,7 +137,9 @@ impl Guarded {
             return self.not_asked(Outcome::Declared, calls);
         }
         let Some(passed) = self.breaker.enter(Instant::now()) else {
-            self.metrics.authorizer_not_asked(self.name(), Reason::BreakerOpen);
+            if self.role == Role::Decides {
+                self.metrics.authorizer_not_asked(self.name(), Reason::BreakerOpen);
+            }
             return self.not_asked(Outcome::Fault(Reason::BreakerOpen), calls);
         };
         let verdict = self.attempts(asking, calls).await;
@@ -159,9 +176,14 @@ impl Guarded {
         {
             return;
         }
-        match fault {
-            Some(reason) => tracing::warn!(authorizer = %self.name(), reason, "authorizer gives no usable answer"),
-            None => tracing::info!(authorizer = %self.name(), "authorizer answers again"),
+        let name = self.name();
+        match (fault, self.role) {
+            (Some(reason), Role::Decides) => {
+                tracing::warn!(authorizer = %name, reason, "authorizer gives no usable answer");
+            }
+            (Some(reason), Role::Shadow) => tracing::info!(authorizer = %name, reason, "shadow gives no usable answer"),
+            (None, Role::Decides) => tracing::info!(authorizer = %name, "authorizer answers again"),
+            (None, Role::Shadow) => tracing::info!(authorizer = %name, "shadow answers again"),
         }
     }
 
@@ -212,11 +234,20 @@ impl Guarded {
             }
         }
         call.latency = started.elapsed();
-        let exemplar = asking.trace.sampled.then_some(asking.trace.trace_id);
-        self.metrics.authorizer_call(self.name(), call.outcome.reason(), call.latency, exemplar);
+        self.measured(&call, asking.trace);
         let outcome = call.outcome.clone();
         calls.push(call);
         Verdict { outcome, sent, keep_at_most }
+    }
+
+    fn measured(&self, call: &Call, trace: &trace::Context) {
+        match self.role {
+            Role::Decides => {
+                let exemplar = trace.sampled.then_some(trace.trace_id);
+                self.metrics.authorizer_call(self.name(), call.outcome.reason(), call.latency, exemplar);
+            }
+            Role::Shadow => self.metrics.shadow_call(self.name(), call.latency),
+        }
     }
 
     /// Whether the authorizer may be asked now: a place in its bulkhead, waited for in turn.
@@ -240,15 +271,32 @@ impl Guarded {
 }
 
 /// What becomes known of a breaker: the metric, and a line in the log.
-fn told(name: Arc<str>, options: breaker::Options, metrics: Arc<Metrics>) -> impl Fn(bool) + Send + Sync {
-    metrics.authorizer_breaker(&name, false);
+fn told(
+    name: Arc<str>,
+    role: Role,
+    options: breaker::Options,
+    metrics: Arc<Metrics>,
+) -> impl Fn(bool) + Send + Sync + 'static {
+    let show = move |name: &str, open| {
+        if role == Role::Decides {
+            metrics.authorizer_breaker(name, open);
+        }
+    };
+    show(&name, false);
     move |open| {
-        metrics.authorizer_breaker(&name, open);
-        if open {
-            let breaker::Options { failures, open_for } = options;
-            tracing::warn!(authorizer = %name, failures, ?open_for, "breaker open: the authorizer is left alone");
-        } else {
-            tracing::info!(authorizer = %name, "breaker closed: the authorizer is asked again");
+        show(&name, open);
+        let breaker::Options { failures, open_for } = options;
+        match (open, role) {
+            (true, Role::Decides) => {
+                tracing::warn!(authorizer = %name, failures, ?open_for, "breaker open: the authorizer is left alone");
+            }
+            (true, Role::Shadow) => {
+                tracing::info!(authorizer = %name, failures, ?open_for, "breaker open: the shadow is left alone");
+            }
+            (false, Role::Decides) => {
+                tracing::info!(authorizer = %name, "breaker closed: the authorizer is asked again");
+            }
+            (false, Role::Shadow) => tracing::info!(authorizer = %name, "breaker closed: the shadow is asked again"),
         }
     }
 }

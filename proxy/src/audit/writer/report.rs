@@ -38,6 +38,7 @@ impl Writer {
     pub(super) fn report(&mut self, now: Instant) {
         self.place_amendments();
         self.place_events();
+        self.place_shadows();
         if self.ticked.is_some_and(|t| now.saturating_duration_since(t) < TICK) {
             return;
         }
@@ -62,6 +63,7 @@ impl Writer {
         let now = self.shared.clock.now();
         self.place_amendments();
         self.place_events();
+        self.place_shadows();
         self.report_counts(now);
         self.report_attempts(now);
         self.end_overload();
@@ -89,6 +91,18 @@ impl Writer {
             if matches!(event, Event::DamageFound { .. }) {
                 self.shared.naming(self.chain.next().saturating_sub(1));
             }
+        }
+    }
+
+    /// What only compares takes the room that is left in the segment, never what is kept for our own records; it makes no
+    /// segment roll, and no outage begin. What does not fit waits for the next segment.
+    fn place_shadows(&mut self) {
+        while self.outage.is_none() {
+            let Some(draft) = self.shared.shadows.lock().pop_front() else { return };
+            if !self.fits_beside(&draft) {
+                return self.shared.shadows.lock().push_front(draft);
+            }
+            self.place(&draft, false);
         }
     }
 
