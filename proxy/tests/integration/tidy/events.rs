@@ -99,6 +99,9 @@ fn every_member_is_explained() {
     let mut stub = members(data(4), &all, "");
     stub.retain(|name| !name.starts_with("chain."));
     found.extend(difference("stub", &stub, &first_cells(section(&text, "Stubs"))));
+    let mut shadow = members(data(5), &all, "");
+    shadow.retain(|name| !name.starts_with("chain."));
+    found.extend(difference("shadow", &shadow, &first_cells(section(&text, "Shadows"))));
     found.extend(difference("amendment", &amendment, &first_cells(section(&text, "Amendments"))));
     let told = rows(section(&text, "Lifecycle events"));
     let told: BTreeMap<String, Names> = told.iter().map(|row| (row[0].replace('`', ""), quoted(row[1]))).collect();
