@@ -19,12 +19,12 @@ pub struct Reply {
     /// Held until the answer has left: a crash before that names the answer as unknown.
     receipt: Option<Receipt>,
     /// What is asked beside it, after it.
-    beside: Option<Beside>,
+    beside: Option<Box<Beside>>,
 }
 
 impl Reply {
     /// The answer to a question whose record is durable: the receipt is the proof.
-    pub(super) fn decided(outcome: &Outcome, receipt: Receipt, record: Uuid, beside: Option<Beside>) -> Self {
+    pub(super) fn decided(outcome: &Outcome, receipt: Receipt, record: Uuid, beside: Option<Box<Beside>>) -> Self {
         let (decision, reason) = (outcome.decision(), outcome.reason());
         Self {
             wire: reply::reply(decision, reason),

@@ -29,6 +29,7 @@ mod publish; // a spool without its process, and delivered records again
 mod publisher; // spool to broker, against librdkafka's mock
 mod purge; // answers that are taken back, by whom and with which record
 mod records; // records against their schema and their chain
+mod shadow; // authorizers that are only tried out: no answer changes, differences are recorded
 mod spool; // the spool on a real directory: damage, locks, limits
 mod spool_process; // two processes, a full disk, a directory moved away
 mod strace; // write, sync, answer, as the kernel sees them

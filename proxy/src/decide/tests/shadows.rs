@@ -136,12 +136,12 @@ async fn a_shadow_has_a_breaker_of_its_own() {
         tokio::task::yield_now().await;
     }
     assert_eq!(same.asked(), 2, "it is left alone");
+    let gauge = "countersign_authorizer_breaker_open{authorizer=\"tried\"} 0\n";
+    assert!(metrics.encode().contains(gauge), "an open breaker of a shadow denies nobody");
     tokio::time::sleep(5 * SECOND).await;
     answer(&decider, object(4)).await;
     tokio::time::sleep(SECOND).await;
     assert_eq!((same.asked(), compared(&metrics, "tried")), (3, vec![("none", 1), ("fault", 4)]));
-    let gauge = "countersign_authorizer_breaker_open{authorizer=\"tried\"} 0\n";
-    assert!(metrics.encode().contains(gauge), "its breaker denies nobody");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,6 +18,7 @@ const ROWS: [(&str, &[&str]); 7] = [
             "wire",
             "policy",
             "audit::record",
+            "audit::shadow",
             "audit::lifecycle",
             "audit::segment",
             "audit::chain",
