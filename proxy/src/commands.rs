@@ -7,6 +7,7 @@ pub mod pseudonym;
 pub mod publish;
 pub mod purge;
 pub mod readers;
+pub mod replay;
 
 pub mod schema;
 pub mod serve;
@@ -57,6 +58,8 @@ pub enum Command {
     Pseudonym(pseudonym::Args),
     /// Take answers of a running Countersign's cache back, so that they are asked for again.
     Purge(purge::Args),
+    /// Ask a candidate authorizer what the records hold, and say where it differs.
+    Replay(replay::ReplayArgs),
     /// Ship a spool that lost its process, or publish delivered records again.
     Publish(publish::Args),
     /// Make a key that signs checkpoints, and its public half.
@@ -75,6 +78,7 @@ impl Command {
             Self::Verify(args) => read(verify::run(&args, &Places)),
             Self::Pseudonym(args) => pseudonym::run(&args),
             Self::Purge(args) => purge::run(&args),
+            Self::Replay(args) => read(replay::run(&args, &Places)),
             Self::Publish(args) => read(publish::run(&args)),
             Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),

@@ -95,14 +95,15 @@ fn tried(config: &Config) -> Vec<&meant::Authorizer> {
     config.authorizers.iter().filter(is_shadow).collect()
 }
 
-fn webhook(authorizer: &meant::Authorizer, metrics: &Metrics) -> Result<Arc<dyn Authorizer>, PartError> {
+/// How an authorizer is asked.
+pub fn webhook_options(authorizer: &meant::Authorizer) -> webhook::Options {
     let tls = authorizer.tls.as_ref().map_or_else(tls::Options::default, |tls| tls::Options {
         ca: tls.ca.clone(),
         certificate: tls.identity.as_ref().map(|identity| identity.certificate.clone()),
         key: tls.identity.as_ref().map(|identity| identity.key.clone()),
         server_name: Some(tls.server_name.clone()),
     });
-    let options = webhook::Options {
+    webhook::Options {
         name: authorizer.name.as_str().into(),
         url: authorizer.url.clone(),
         token: authorizer.token.clone(),
@@ -112,16 +113,20 @@ fn webhook(authorizer: &meant::Authorizer, metrics: &Metrics) -> Result<Arc<dyn 
             meant::Dialect::Minio => Dialect::Minio,
             meant::Dialect::Authzen => Dialect::Authzen,
         },
-    };
-    let built =
-        Webhook::new(options).map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })?;
+    }
+}
+
+fn webhook(authorizer: &meant::Authorizer, metrics: &Metrics) -> Result<Arc<dyn Authorizer>, PartError> {
+    let built = Webhook::new(webhook_options(authorizer))
+        .map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })?;
     for (what, ends) in built.certificates() {
         metrics.certificate(*what, &authorizer.name, *ends);
     }
     Ok(Arc::new(built))
 }
 
-fn limits(authorizer: &meant::Authorizer) -> Limits {
+/// What guards it.
+pub fn limits(authorizer: &meant::Authorizer) -> Limits {
     let retry = |on: &meant::RetryOn| match on {
         meant::RetryOn::Dns => RetryOn::Dns,
         meant::RetryOn::Connect => RetryOn::Connect,

@@ -106,16 +106,18 @@ pub enum ReadBy {
     Tail,
     Verify,
     Publish,
+    Replay,
 }
 
 impl ReadBy {
-    pub const ALL: [Self; 3] = [Self::Tail, Self::Verify, Self::Publish];
+    pub const ALL: [Self; 4] = [Self::Tail, Self::Verify, Self::Publish, Self::Replay];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tail => "tail",
             Self::Verify => "verify",
             Self::Publish => "publish",
+            Self::Replay => "replay",
         }
     }
 }

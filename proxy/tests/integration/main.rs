@@ -25,10 +25,12 @@ mod observed; // dashboards, traces and exemplars, against a real Prometheus and
 mod ocsf; // records as events of another schema
 mod outages; // OPA, Kafka and the disk go away and come back
 mod power; // power cuts, on an ext4 of their own
+mod probe; // what `check --probe` says of authorizers, word for word
 mod publish; // a spool without its process, and delivered records again
 mod publisher; // spool to broker, against librdkafka's mock
 mod purge; // answers that are taken back, by whom and with which record
 mod records; // records against their schema and their chain
+mod replay; // a candidate asked what records hold
 mod shadow; // authorizers that are only tried out: no answer changes, differences are recorded
 mod spool; // the spool on a real directory: damage, locks, limits
 mod spool_process; // two processes, a full disk, a directory moved away

@@ -83,7 +83,8 @@ fn other(line: &mut String, record: &Value, style: Style) {
     }
 }
 
-fn resource(record: &Value) -> String {
+/// What was asked for, for show.
+pub fn resource(record: &Value) -> String {
     let part = |at| record.pointer(at).filter(|value| !value.is_null()).map(shown);
     match (part("/data/resource/bucket"), part("/data/resource/object"), part("/data/resource/target")) {
         (Some(bucket), Some(object), _) => format!("{bucket}/{object}"),
@@ -93,7 +94,8 @@ fn resource(record: &Value) -> String {
     }
 }
 
-fn member(record: &Value, at: &str) -> String {
+/// A member for show; `-` where it is missing or null.
+pub fn member(record: &Value, at: &str) -> String {
     record.pointer(at).map_or_else(|| "-".to_owned(), shown)
 }
 
