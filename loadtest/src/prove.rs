@@ -13,12 +13,14 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
+mod bulkhead;
 mod cached;
 mod countersign;
 mod expiry;
 mod outcome;
 mod peers;
 mod process;
+mod shadow;
 mod turns;
 mod verify;
 
@@ -58,6 +60,11 @@ pub struct Scenario {
 /// Every timed claim.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
+        name: "bulkhead",
+        about: "an authorizer that slows to 5 s: its breaker opens, memory is flat, other routes' p99 is within 10 %",
+        prove: |options| Box::pin(bulkhead::prove(options)),
+    },
+    Scenario {
         name: "cached",
         about: "a cached allow with a synced record: at least 3 times OPA asked directly, below 150 MiB",
         prove: |options| Box::pin(cached::prove(options)),
@@ -66,6 +73,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "expiry",
         about: "a cached allow ends with its lifetime: the last one is answered less than 20 ms after it",
         prove: |options| Box::pin(expiry::prove(options)),
+    },
+    Scenario {
+        name: "shadow",
+        about: "2,000 questions/s beside a shadow that hangs or always differs: p50, p99 and memory against without",
+        prove: |options| Box::pin(shadow::prove(options)),
     },
     Scenario {
         name: "verify",
