@@ -2,6 +2,7 @@
 //! that do the worst they are allowed to. One seed is one schedule, byte for byte. `COUNTERSIGN_SEEDS` says how many,
 //! `COUNTERSIGN_SEED=n` replays one.
 
+mod beside;
 mod broker;
 mod disk;
 mod mendings;
