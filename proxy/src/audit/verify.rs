@@ -7,6 +7,7 @@
 
 mod ended;
 mod finding;
+mod late;
 mod seen;
 mod thread;
 mod trust;
@@ -282,7 +283,7 @@ fn report(id: String, thread: &Thread) -> ChainReport {
         checkpoints: thread.checkpoints,
         covered: thread.covered,
         copies: thread.copies,
-        late: thread.late,
+        late: thread.late(),
         stubs: thread.stubs,
     }
 }

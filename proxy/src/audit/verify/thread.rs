@@ -1,21 +1,17 @@
 //! One chain as far as it has been seen: its end, its tree, its gaps. Pure, and of bounded size however long the chain is.
 //! Fed by `verify`, which knows the other chains, the keys and what was stated elsewhere.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::audit::note::Checkpoint;
 use crate::audit::tree::Tree;
 
+use super::late::{Late, Link};
 use super::seen::Seen;
 
 /// Hashes kept for comparing duplicates (8 MiB a chain). What is delivered again after a crash is far less; older copies
 /// are compared by following them until they reach these.
 const RECENT: usize = 1 << 18;
-/// Records kept behind a gap that may still be filled, as when a topic that lost records gets them again (some 30 MiB a
-/// chain). With more behind it, a gap stays one.
-const AHEAD: usize = 1 << 18;
-/// Checkpoints kept behind a gap.
-const POINTS: usize = 1 << 12;
 
 /// How a record fits what was seen of its chain before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,16 +74,8 @@ pub struct Thread {
     /// The first record that is not there, from 0 on or from where the tree went on, and the hash of the one before.
     solid: u64,
     solid_hash: [u8; 32],
-    /// `prev` and hash of the records behind the first gap.
-    ahead: BTreeMap<u64, ([u8; 32], [u8; 32])>,
-    /// So many may be.
-    most_ahead: usize,
-    /// Too many are: the gap will not be filled.
-    given_up: bool,
-    /// To be compared when the tree has grown so far.
-    points: BTreeMap<u64, Vec<(Checkpoint, &'static str)>>,
-    /// Trees that checkpoints behind the gap state.
-    trees: BTreeMap<u64, Tree>,
+    /// What is behind the first gap.
+    late: Late,
     /// The last checkpoint that the tree went on from.
     resumed: Option<u64>,
     gaps: Vec<(u64, u64)>,
@@ -95,8 +83,6 @@ pub struct Thread {
     lost: Vec<(u64, u64)>,
     pub closed: bool,
     pub copies: u64,
-    /// Records that filled a gap.
-    pub late: u64,
     pub stubs: u64,
     /// The first and the last of them.
     pub stubbed: Option<(u64, u64)>,
@@ -109,8 +95,6 @@ pub struct Thread {
     base: u64,
     /// Where a record says that records of a chain are missing: its place, and which.
     pub declared: Vec<(u64, Missing)>,
-    /// Runs of records that filled a gap.
-    late_runs: Vec<(u64, u64)>,
     pub checkpoints: u64,
     pub first_time: String,
     pub last_time: String,
@@ -131,24 +115,18 @@ impl Thread {
             tree: (!given_up).then(Tree::new),
             solid: 0,
             solid_hash: [0; 32],
-            ahead: BTreeMap::new(),
-            most_ahead: if patient { AHEAD } else { 0 },
-            given_up,
-            points: BTreeMap::new(),
-            trees: BTreeMap::new(),
+            late: Late::new(patient, given_up),
             resumed: None,
             gaps: Vec::new(),
             lost: Vec::new(),
             closed: false,
             copies: 0,
-            late: 0,
             stubs: 0,
             stubbed: None,
             covered: 0,
             proved: Vec::new(),
             base: seen.seq,
             declared: Vec::new(),
-            late_runs: Vec::new(),
             checkpoints: 0,
             first_time: seen.time.clone(),
             last_time: seen.time.clone(),
@@ -195,11 +173,7 @@ impl Thread {
 
     /// Takes a record that fills a gap, or a part of one.
     pub fn fill(&mut self, seen: &Seen) -> Vec<Compared> {
-        self.late += 1;
-        match self.late_runs.last_mut() {
-            Some((_, last)) if *last + 1 == seen.seq => *last = seen.seq,
-            _ => self.late_runs.push((seen.seq, seen.seq)),
-        }
+        self.late.came(seen.seq);
         if seen.seq == 0 {
             self.first_time.clone_from(&seen.time);
         }
@@ -214,11 +188,11 @@ impl Thread {
     /// The tree over what is there without a gap, as far as that goes.
     fn advance(&mut self) -> Vec<Compared> {
         let mut found = Vec::new();
-        while let Some((prev, hash)) = self.ahead.remove(&self.solid) {
+        while let Some(Link { prev, hash }) = self.late.take(self.solid) {
             if prev != self.solid_hash {
                 found.push(Compared::Broken { seq: self.solid });
             }
-            let due = self.points.remove(&self.solid).unwrap_or_default();
+            let due = self.late.points_at(self.solid);
             found.extend(due.into_iter().filter_map(|(point, which)| self.compare(&point, which)));
             self.grow(hash);
         }
@@ -228,27 +202,25 @@ impl Thread {
     /// A checkpoint states this tree over the records before it: where earlier ones are missing, it goes on from here. What
     /// lies between them and this checkpoint is covered by the next one, whose tree holds this one's hash.
     pub fn resume(&mut self, tree: Tree, seen: &Seen) {
-        if self.given_up && self.tree.is_none() && seen.seq >= self.next {
+        if self.late.given_up() && self.tree.is_none() && seen.seq >= self.next {
             if seen.seq > self.next {
                 self.gaps.push((self.next, seen.seq - 1));
             }
             self.go_on(tree, seen.seq, seen.prev);
-        } else if !self.given_up && seen.seq > self.solid && self.trees.len() < POINTS {
-            self.trees.insert(seen.seq, tree);
+        } else if seen.seq > self.solid {
+            self.late.keep_tree(seen.seq, tree);
         }
     }
 
     /// Nothing comes any more: gaps stay, and the tree goes on behind them.
     pub fn settle(&mut self) -> Vec<Compared> {
         let mut found = Vec::new();
-        while let Some((at, tree)) = self.trees.pop_first() {
+        while let Some((at, tree)) = self.late.next_tree() {
             if at > self.solid
-                && let Some((prev, _)) = self.ahead.get(&at).copied()
+                && let Some(Link { prev, .. }) = self.late.get(at)
             {
                 self.go_on(tree, at, prev);
-                self.ahead = self.ahead.split_off(&at);
-                // It would fit itself, and cover what nothing has checked.
-                self.points = self.points.split_off(&(at + 1));
+                self.late.forget_before(at);
                 found.extend(self.advance());
             }
         }
@@ -299,7 +271,7 @@ impl Thread {
     /// Runs of records that came late and fit nothing that was there.
     pub fn unfit(&self) -> Vec<(u64, u64)> {
         let fits = |seq: u64| (self.resumed.is_none() && seq < self.solid) || self.is_proved(seq);
-        self.late_runs.iter().copied().filter(|(first, last)| !fits(*first) || !fits(*last)).collect()
+        self.late.runs().filter(|(first, last)| !fits(*first) || !fits(*last)).collect()
     }
 
     /// The first record that no checkpoint covers.
@@ -323,10 +295,8 @@ impl Thread {
 
     /// What a checkpoint states, once the tree has grown so far; `None` until then, and where there is no tree.
     pub fn compare(&mut self, point: &Checkpoint, which: &'static str) -> Option<Compared> {
-        if point.size > self.solid && self.points.len() >= POINTS {
+        if point.size > self.solid && !self.late.keep_point(point, which) {
             self.give_up();
-        } else if point.size > self.solid && !self.given_up {
-            self.points.entry(point.size).or_default().push((point.clone(), which));
         }
         let tree = self.tree.as_ref().filter(|_| point.size == self.solid)?;
         if tree.root() == point.root {
@@ -363,24 +333,22 @@ impl Thread {
     }
 
     fn keep_ahead(&mut self, seen: &Seen) {
-        if self.given_up || self.ahead.len() >= self.most_ahead {
+        if !self.late.keep(seen.seq, Link { prev: seen.prev, hash: seen.hash }) {
             self.give_up();
-        } else {
-            self.ahead.insert(seen.seq, (seen.prev, seen.hash));
         }
     }
 
     fn give_up(&mut self) {
-        self.given_up = true;
-        (self.tree, self.ahead, self.points, self.trees) = (None, BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        self.tree = None;
+        self.late.give_up();
     }
 
     fn earlier(&mut self, seen: &Seen) -> Fit {
-        if self.given_up || seen.seq < self.solid {
+        if self.late.given_up() || seen.seq < self.solid {
             return self.copy(seen);
         }
-        match self.ahead.get(&seen.seq) {
-            Some((_, hash)) if *hash == seen.hash => {
+        match self.late.get(seen.seq) {
+            Some(Link { hash, .. }) if hash == seen.hash => {
                 self.copies += 1;
                 Fit::Copy
             }
@@ -388,6 +356,11 @@ impl Thread {
             None if seen.seq == self.solid && seen.prev != self.solid_hash => Fit::Fork,
             None => Fit::Late,
         }
+    }
+
+    /// Records that filled a gap.
+    pub fn late(&self) -> u64 {
+        self.late.count()
     }
 
     /// The hash of a record, if it is among those that are kept.
