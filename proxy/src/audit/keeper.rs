@@ -264,8 +264,11 @@ impl Keeper {
 
     fn tell_dropped(&self, path: &str, first_seq: u64, last_seq: u64) {
         let opened = self.shared.files.open(path).and_then(SegmentReader::open);
-        let chain = opened.ok().flatten().map_or(String::new(), |r| r.header().chain.clone());
-        self.shared.event(Event::SegmentsDropped { chain, first_seq, last_seq });
+        let header = opened.ok().flatten().map(|r| r.header().clone());
+        // Its header names the record before its first.
+        let before = header.as_ref().filter(|h| h.first_seq == first_seq && first_seq > 0).map(|h| hex::encode(h.prev));
+        let chain = header.map_or(String::new(), |h| h.chain);
+        self.shared.event(Event::SegmentsDropped { chain, first_seq, last_seq, before });
     }
 
     fn remove_epoch(&self, id: &EpochId) -> io::Result<()> {

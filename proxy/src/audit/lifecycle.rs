@@ -40,6 +40,8 @@ pub enum Event {
         bytes: u64,
         first_seq: Option<u64>,
         last_seq: Option<u64>,
+        /// Lower-case hex SHA-256 of the record before `first_seq`; null where it was not read, either.
+        before: Option<String>,
     },
     /// Records that gave way before they were delivered; only without Kafka.
     SegmentsDropped {
@@ -47,6 +49,8 @@ pub enum Event {
         chain: String,
         first_seq: u64,
         last_seq: u64,
+        /// Lower-case hex SHA-256 of the record before `first_seq`; null where that is not known.
+        before: Option<String>,
     },
     /// Kept answers were taken back: none is used whose question was sent before `at`. Null is "whichever"; all three null
     /// is everything.

@@ -274,7 +274,8 @@ impl Shared {
             // Twice is better than never.
             reported.clear();
         }
-        if reported.insert(damage.clone()) {
+        // The same damage, whether or not the record before it was read this time.
+        if reported.insert(Damage { before: None, ..damage.clone() }) {
             drop(reported);
             tracing::error!(?damage, "records of the spool are damaged");
             let mut unnamed = self.unnamed.lock();
@@ -287,6 +288,7 @@ impl Shared {
                 bytes: damage.bytes,
                 first_seq: Some(damage.first_seq),
                 last_seq: Some(damage.last_seq),
+                before: damage.before.map(hex::encode),
             });
         }
     }

@@ -62,7 +62,12 @@ pub enum Where {
 }
 
 /// Records of a spool, oldest epoch first.
-pub type SpoolEntries = Box<dyn Iterator<Item = std::io::Result<Entry>>>;
+pub trait SpoolReading: Iterator<Item = std::io::Result<Entry>> {
+    /// The oldest record that is still there, by chain and seq; `None` where that cannot be told.
+    fn oldest(&self) -> std::io::Result<Option<(String, u64)>>;
+}
+
+pub type SpoolEntries = Box<dyn SpoolReading>;
 
 /// What readers need from parts they do not know.
 pub trait Openers {
@@ -162,7 +167,7 @@ mod tests {
             anyhow::bail!("`{}` was asked for", path.display())
         }
         fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {
-            Ok(Box::new(std::iter::empty()))
+            anyhow::bail!("no spool was asked for")
         }
     }
 

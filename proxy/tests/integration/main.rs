@@ -29,6 +29,7 @@ mod publish; // a spool without its process, and delivered records again
 mod publisher; // spool to broker, against librdkafka's mock
 mod purge; // answers that are taken back, by whom and with which record
 mod records; // records against their schema and their chain
+mod retired; // a live spool that is read while its oldest segments give way
 mod spool; // the spool on a real directory: damage, locks, limits
 mod spool_process; // two processes, a full disk, a directory moved away
 mod strace; // write, sync, answer, as the kernel sees them

@@ -190,6 +190,7 @@ fn thousands_of_damages_are_each_named() {
         bytes: 10,
         first_seq: n * 2,
         last_seq: n * 2,
+        before: None,
     };
     for n in 0..3000 {
         bench.shared.damage(&damage(n));

@@ -1,16 +1,17 @@
 //! What is kept of a chain behind its first gap, for records that come late and fill it: hashes, and what checkpoints state
-//! over them. Judges nothing. Owned by `thread`.
+//! over them. Judges nothing. Owned by `thread`; the room is that of all chains.
 
 use std::collections::BTreeMap;
 
 use crate::audit::note::Checkpoint;
 use crate::audit::tree::Tree;
 
-/// Records kept behind a gap that may still be filled, as when a topic that lost records gets them again (some 30 MiB a
-/// chain). With more behind it, a gap stays one.
-const AHEAD: usize = 1 << 18;
-/// Checkpoints kept behind a gap.
-const POINTS: usize = 1 << 12;
+use super::room::Room;
+
+/// What a record behind a gap costs (bytes), at most.
+const LINK: usize = 128;
+/// What a checkpoint to be compared costs.
+const POINT: usize = 256;
 
 /// A record's hash, and the one that it names as before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,18 +20,20 @@ pub struct Link {
     pub hash: [u8; 32],
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Late {
     /// The records behind the first gap.
     ahead: BTreeMap<u64, Link>,
-    /// So many may be.
-    most: usize,
-    /// Too many are: the gap will not be filled.
+    /// Some may be kept.
+    patient: bool,
+    /// There are too many: the gap will not be filled.
     given_up: bool,
     /// To be compared when the tree has grown so far.
     points: BTreeMap<u64, Vec<(Checkpoint, &'static str)>>,
     /// Trees that checkpoints behind the gap state.
     trees: BTreeMap<u64, Tree>,
+    /// Bytes of the room that these three take.
+    taken: usize,
     count: u64,
     /// Runs of records that filled a gap.
     runs: Vec<(u64, u64)>,
@@ -41,10 +44,11 @@ impl Late {
     pub fn new(patient: bool, given_up: bool) -> Self {
         Self {
             ahead: BTreeMap::new(),
-            most: if patient { AHEAD } else { 0 },
+            patient,
             given_up,
             points: BTreeMap::new(),
             trees: BTreeMap::new(),
+            taken: 0,
             count: 0,
             runs: Vec::new(),
         }
@@ -54,18 +58,21 @@ impl Late {
         self.given_up
     }
 
-    pub fn give_up(&mut self) {
+    pub fn give_up(&mut self, room: &mut Room) {
         self.given_up = true;
         (self.ahead, self.points, self.trees) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        room.give_back(std::mem::take(&mut self.taken));
     }
 
-    /// This record has filled a gap.
-    pub fn came(&mut self, seq: u64) {
+    /// This record has filled a gap. False: there is no room for a run of such.
+    pub fn came(&mut self, seq: u64, room: &mut Room) -> bool {
         self.count += 1;
         match self.runs.last_mut() {
             Some((_, last)) if *last + 1 == seq => *last = seq,
-            _ => self.runs.push((seq, seq)),
+            _ if room.run() => self.runs.push((seq, seq)),
+            _ => return false,
         }
+        true
     }
 
     /// Records that filled a gap.
@@ -78,9 +85,15 @@ impl Late {
         self.runs.iter().copied()
     }
 
+    fn has_room(&mut self, bytes: usize, room: &mut Room) -> bool {
+        let has = self.patient && !self.given_up && room.late(bytes);
+        self.taken += if has { bytes } else { 0 };
+        has
+    }
+
     /// False: there is no room for it.
-    pub fn keep(&mut self, seq: u64, link: Link) -> bool {
-        let room = !self.given_up && self.ahead.len() < self.most;
+    pub fn keep(&mut self, seq: u64, link: Link, room: &mut Room) -> bool {
+        let room = self.has_room(LINK, room);
         if room {
             self.ahead.insert(seq, link);
         }
@@ -91,26 +104,32 @@ impl Late {
         self.ahead.get(&seq).copied()
     }
 
-    pub fn take(&mut self, seq: u64) -> Option<Link> {
-        self.ahead.remove(&seq)
+    pub fn take(&mut self, seq: u64, room: &mut Room) -> Option<Link> {
+        let link = self.ahead.remove(&seq)?;
+        self.taken -= LINK;
+        room.give_back(LINK);
+        Some(link)
     }
 
     /// For when the tree has grown so far. False: there is no room for it.
-    pub fn keep_point(&mut self, point: &Checkpoint, which: &'static str) -> bool {
-        let room = self.points.len() < POINTS;
-        if room && !self.given_up {
+    pub fn keep_point(&mut self, point: &Checkpoint, which: &'static str, room: &mut Room) -> bool {
+        let kept = self.given_up || self.has_room(POINT, room);
+        if kept && !self.given_up {
             self.points.entry(point.size).or_default().push((point.clone(), which));
         }
-        room
+        kept
     }
 
-    pub fn points_at(&mut self, size: u64) -> Vec<(Checkpoint, &'static str)> {
-        self.points.remove(&size).unwrap_or_default()
+    pub fn points_at(&mut self, size: u64, room: &mut Room) -> Vec<(Checkpoint, &'static str)> {
+        let points = self.points.remove(&size).unwrap_or_default();
+        self.taken -= POINT * points.len();
+        room.give_back(POINT * points.len());
+        points
     }
 
     /// What a checkpoint states over the records before it.
-    pub fn keep_tree(&mut self, at: u64, tree: Tree) {
-        if !self.given_up && self.trees.len() < POINTS {
+    pub fn keep_tree(&mut self, at: u64, tree: Tree, room: &mut Room) {
+        if self.has_room(POINT + 32 * tree.frontier().len(), room) {
             self.trees.insert(at, tree);
         }
     }

@@ -122,7 +122,7 @@ fn every_member_has_its_class() {
     let decision = &all["anyOf"][0];
     let mut is = members(&decision["properties"]["data"], &all, "");
     is.extend(members(decision, &all, "").into_iter().filter(|name| !name.starts_with("data.")));
-    is.insert("peers".to_owned());
+    is.extend(["peers", "before"].map(str::to_owned));
     let told: Names = rows.iter().flat_map(|row| quoted(row[0])).collect();
     let mut found = difference("personal data", &is, &told);
     let settings = ["account", "object", "reported_ip"];
