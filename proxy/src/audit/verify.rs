@@ -28,7 +28,7 @@ mod work;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::audit::note::{Checkpoint, NoteError};
+use crate::audit::note::Checkpoint;
 
 use finding::Findings;
 pub use finding::{Fault, Finding, Outcome};
@@ -36,10 +36,10 @@ use horizon::{Place, Source};
 pub use report::{ChainReport, PartitionReport, Report};
 use room::Room;
 pub use seen::{Says, Seen};
-use stated::Stated;
+use stated::{Point, Stated};
 use thread::{Compared, Fit, Thread};
-use trust::Trust;
 pub use trust::TrustedKey;
+use trust::{Opened, Trust};
 
 #[derive(Debug, Default)]
 pub struct Verification {
@@ -98,19 +98,17 @@ impl Verification {
             Ok(seen) => seen,
             Err(error) => return self.found.add(Finding::new(Fault::Unreadable, "", None).saying(error)),
         };
-        let range = Some((seen.seq, seen.seq));
-        let otherwise = |error: &NoteError| {
-            Finding::new(Fault::Signature, &seen.chain, range).saying(format!("in the checkpoint topic: {error}"))
+        let Says::Checkpoint { note, .. } = &seen.says else {
+            return self.fault(Fault::Unreadable, &seen, "in the checkpoint topic, and no checkpoint");
         };
-        match &seen.says {
-            Says::Checkpoint { note, .. } => match self.trust.open(note, &seen.chain, otherwise) {
-                Ok(checkpoint) if checkpoint.origin == seen.chain && checkpoint.size == seen.seq => {
-                    self.stated.add(&seen.chain, &seen.time, seen.seq, (checkpoint.root, seen.hash));
-                }
-                Ok(_) => self.fault(Fault::Checkpoint, &seen, "in the checkpoint topic: states another chain or size"),
-                Err(finding) => self.found.add(finding),
-            },
-            _ => self.fault(Fault::Unreadable, &seen, "in the checkpoint topic, and no checkpoint"),
+        match self.trust.open(note, &seen.chain) {
+            Ok(Opened { checkpoint, signed }) if checkpoint.origin == seen.chain && checkpoint.size == seen.seq => {
+                let unknown = (!signed).then(|| note.as_str().into());
+                let point = Point { root: checkpoint.root, hash: seen.hash, met: false, unknown };
+                self.stated.add(&seen.chain, &seen.time, seen.seq, point);
+            }
+            Ok(_) => self.fault(Fault::Checkpoint, &seen, "in the checkpoint topic: states another chain or size"),
+            Err(error) => self.fault(Fault::Signature, &seen, &format!("in the checkpoint topic: {error}")),
         }
     }
 
@@ -172,6 +170,7 @@ impl Verification {
     }
 
     fn gap(&mut self, at: usize, from: u64, seen: &Seen) {
+        self.trust.gap(&seen.chain);
         let Some(thread) = self.threads.get_mut(at) else { return };
         if !thread.gap(seen, &mut self.room) {
             let text = "missing, and there are too many gaps to see whether a record names this one".to_owned();

@@ -41,7 +41,7 @@ impl Verification {
         for at in 0..self.threads.len() {
             self.settle(at);
         }
-        for finding in self.trust.end() {
+        for finding in self.trust.end(&self.stated) {
             self.found.add(finding);
         }
         let kin = Kin::of(&self.threads);

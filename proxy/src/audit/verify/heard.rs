@@ -8,6 +8,7 @@ use super::Verification;
 use super::finding::{Fault, Finding};
 use super::seen::{Previous, Says, Seen};
 use super::thread::Compared;
+use super::trust::Opened;
 
 impl Verification {
     pub(super) fn listen(&mut self, at: usize, seen: &Seen) {
@@ -54,15 +55,18 @@ impl Verification {
         }
         let Some(thread) = self.threads.get_mut(at) else { return };
         thread.checkpoints += 1;
-        let range = Some((thread.doubted_from(), seen.seq));
-        let otherwise =
-            |error: &NoteError| Finding::new(Fault::Signature, &seen.chain, range).saying(error.to_string());
-        match self.trust.open(note, &seen.chain, otherwise) {
-            Ok(point) if point.origin == seen.chain && point.size == seen.seq => {
-                if let Some(compared) = thread.compare(&point, "in the chain", &mut self.room) {
-                    if compared == Compared::Fits {
-                        thread.stated_time.clone_from(&seen.time);
-                    }
+        let finding = Finding::new(Fault::Signature, &seen.chain, Some((thread.doubted_from(), seen.seq)));
+        match self.trust.open(note, &seen.chain) {
+            Ok(Opened { checkpoint: point, signed }) if point.origin == seen.chain && point.size == seen.seq => {
+                let compared = thread.compare(&point, "in the chain", &mut self.room);
+                let fits = compared == Some(Compared::Fits);
+                if fits {
+                    thread.stated_time.clone_from(&seen.time);
+                }
+                if !signed {
+                    self.wait(note, seen, fits, finding);
+                }
+                if let Some(compared) = compared {
                     self.compared(at, compared);
                 }
                 let stated = Tree::resumed(point.size, tree.to_vec()).filter(|tree| tree.root() == point.root);
@@ -72,7 +76,17 @@ impl Verification {
                 }
             }
             Ok(_) => self.fault(Fault::Checkpoint, seen, "states another chain or size"),
-            Err(finding) => self.found.add(finding),
+            Err(error) => self.found.add(finding.saying(error.to_string())),
+        }
+    }
+
+    /// For a key that vouches for the one that signed this.
+    fn wait(&mut self, note: &str, seen: &Seen, fits: bool, finding: Finding) {
+        let finding = finding.saying(NoteError::Unknown.to_string());
+        if let Some(finding) = self.trust.wait(note, &seen.chain, finding) {
+            self.found.add(finding);
+        } else if fits {
+            self.trust.fits(&seen.chain);
         }
     }
 }

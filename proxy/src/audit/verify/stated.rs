@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::work;
 
-/// Checkpoints that are kept (some 40 MiB), and one for each chain.
+/// Checkpoints that are kept (some 40 MiB; 100 while their key is not known), and one for each chain.
 pub const MOST: usize = 1 << 18;
 
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct Point {
     pub hash: [u8; 32],
     /// The same place of the chain was there.
     pub met: bool,
+    /// What was signed, as long as the key is not known.
+    pub unknown: Option<Box<str>>,
 }
 
 impl Default for Stated {
@@ -48,7 +50,7 @@ impl Stated {
         Self { chains: HashMap::new(), held: 0, room, most: room }
     }
 
-    pub fn add(&mut self, chain: &str, time: &str, size: u64, (root, hash): ([u8; 32], [u8; 32])) {
+    pub fn add(&mut self, chain: &str, time: &str, size: u64, point: Point) {
         if self.held >= self.most {
             self.thin_out();
         }
@@ -56,7 +58,7 @@ impl Stated {
         if of_chain.points.last_key_value().is_none_or(|(last, _)| *last <= size) {
             time.clone_into(&mut of_chain.until);
         }
-        self.held += usize::from(of_chain.points.insert(size, Point { root, hash, met: false }).is_none());
+        self.held += usize::from(of_chain.points.insert(size, point).is_none());
     }
 
     pub fn get(&self, chain: &str) -> Option<&OfChain> {
@@ -68,6 +70,13 @@ impl Stated {
         let point = self.chains.get_mut(chain)?.points.get_mut(&seq)?;
         point.met = true;
         Some(point)
+    }
+
+    /// All that were signed by a key that was not known, by chain and size.
+    pub fn unknown(&self) -> impl Iterator<Item = (&str, u64, &str)> {
+        self.chains.iter().flat_map(|(id, of_chain)| {
+            of_chain.points.iter().filter_map(|(size, point)| Some((id.as_str(), *size, point.unknown.as_deref()?)))
+        })
     }
 
     /// In the order of their ids.

@@ -8,9 +8,11 @@ use crate::audit::note::{self, Checkpoint, NoteError, Verifier};
 use super::finding::{Fault, Finding};
 use super::kin::instance_of;
 use super::seen::Seen;
+use super::stated::Stated;
 use super::work;
 
-/// Statements by keys that nobody has vouched for yet; further ones are faults at once.
+/// Statements by keys that nobody has vouched for yet; further ones are faults at once. Of a chain without gaps one waits,
+/// however long it is.
 const MOST_WAITING: usize = 1 << 16;
 
 /// A key that was given, and whose chains it may sign.
@@ -34,6 +36,21 @@ struct Scope {
     only: BTreeSet<String>,
 }
 
+/// Notes of a chain, and what is found of each if its key is never trusted.
+#[derive(Debug, Default)]
+struct Waiting {
+    notes: Vec<(String, Finding)>,
+    /// From this one on they are of records without a gap between them.
+    run: usize,
+}
+
+/// What a note states, and whether it is known by now that a trusted key has signed it.
+#[derive(Debug)]
+pub struct Opened {
+    pub checkpoint: Checkpoint,
+    pub signed: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Trust {
     /// Signatures are looked at, which takes a key.
@@ -48,8 +65,10 @@ pub struct Trust {
     vouched: HashMap<String, Vec<Verifier>>,
     /// The new key of each rotation, the instance, and what is found if it is not trusted there in the end.
     rotations: Vec<(Verifier, String, Finding)>,
-    /// Notes by keys that are not trusted yet, the instance, and what is found if none ever is.
-    notes: Vec<(String, String, Finding)>,
+    /// By chain, notes by keys that are not trusted yet.
+    notes: HashMap<String, Waiting>,
+    /// So many.
+    waiting: usize,
     /// Instances of which a trusted key has signed something.
     signed: HashSet<String>,
 }
@@ -65,36 +84,54 @@ impl Trust {
         trust
     }
 
-    /// What a note of this chain states. One by an unknown key counts until the end, when it may be known.
-    pub fn open(
-        &mut self,
-        text: &str,
-        chain: &str,
-        otherwise: impl Fn(&NoteError) -> Finding,
-    ) -> Result<Checkpoint, Finding> {
+    /// What a note of this chain states. One by an unknown key counts until the end, when it may be known: whoever opens it
+    /// either lets it [`Self::wait`], or asks again.
+    pub fn open(&mut self, text: &str, chain: &str) -> Result<Opened, NoteError> {
         let instance = instance_of(chain);
-        let opened = if self.checked { self.signed_by_trusted(text, instance) } else { note::body(text) };
-        let body = match opened {
-            Err(NoteError::Unknown) if self.notes.len() < MOST_WAITING => {
-                let finding = otherwise(&NoteError::Unknown);
-                let finding = if self.bound { self.of_no_key_here(finding) } else { finding };
-                self.notes.push((text.to_owned(), instance.to_owned(), finding));
-                note::body(text)
-            }
-            Ok(body) => {
-                if self.checked && !self.signed.contains(instance) {
-                    self.signed.insert(instance.to_owned());
-                }
-                Ok(body)
-            }
-            Err(error) => Err(error),
+        let (body, signed) = match self.checked.then(|| self.signed_by_trusted(text, instance)) {
+            Some(Ok(body)) => (body, true),
+            None | Some(Err(NoteError::Unknown)) => (note::body(text)?, !self.checked),
+            Some(Err(error)) => return Err(error),
         };
-        let body = body.map_err(|error| otherwise(&error))?;
-        Checkpoint::parse(&body).ok_or_else(|| otherwise(&NoteError::Malformed))
+        if signed && self.checked && !self.signed.contains(instance) {
+            self.signed.insert(instance.to_owned());
+        }
+        let checkpoint = Checkpoint::parse(&body).ok_or(NoteError::Malformed)?;
+        Ok(Opened { checkpoint, signed })
+    }
+
+    /// A note by an unknown key, and what is found of it if the key is never trusted. Returned: too many wait.
+    pub fn wait(&mut self, text: &str, chain: &str, finding: Finding) -> Option<Finding> {
+        let finding = self.of_no_key_here(finding);
+        if self.waiting >= MOST_WAITING {
+            return Some(finding);
+        }
+        self.waiting += 1;
+        self.notes.entry(chain.to_owned()).or_default().notes.push((text.to_owned(), finding));
+        None
+    }
+
+    /// The newest of the chain's notes states a tree that fits, and so all that those before it in its run state: if it
+    /// holds, they do.
+    pub fn fits(&mut self, chain: &str) {
+        let Some(waiting) = self.notes.get_mut(chain) else { return };
+        let Some(before) = waiting.notes.len().checked_sub(1).filter(|before| waiting.run < *before) else { return };
+        let first = waiting.notes.drain(waiting.run..before).filter_map(|(_, finding)| finding.range).next();
+        self.waiting -= before - waiting.run;
+        if let Some(((from, _), (_, finding))) = first.zip(waiting.notes.last_mut()) {
+            finding.range = finding.range.map(|(first, last)| (first.min(from), last));
+        }
+    }
+
+    /// The chain has a gap here.
+    pub fn gap(&mut self, chain: &str) {
+        if let Some(waiting) = self.notes.get_mut(chain) {
+            waiting.run = waiting.notes.len();
+        }
     }
 
     fn of_no_key_here(&self, finding: Finding) -> Finding {
-        let text = format!("{} for this instance", finding.text);
+        let text = format!("{}{}", finding.text, if self.bound { " for this instance" } else { "" });
         finding.saying(text)
     }
 
@@ -161,26 +198,51 @@ impl Trust {
     }
 
     /// Everything has been seen: what no trusted key has signed.
-    pub fn end(&mut self) -> Vec<Finding> {
+    pub fn end(&mut self, stated: &Stated) -> Vec<Finding> {
         let mut found = Vec::new();
         for (new, instance, finding) in std::mem::take(&mut self.rotations) {
             if !self.is_trusted(&new, &instance) {
                 found.push(finding);
             }
         }
-        for (text, instance, finding) in std::mem::take(&mut self.notes) {
+        let mut notes: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
+        notes.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        for (chain, waiting) in notes {
+            for (text, finding) in waiting.notes {
+                work::step();
+                if !self.is_signed(&text, &chain) {
+                    found.push(finding);
+                }
+            }
+        }
+        for (chain, size, text) in stated.unknown() {
             work::step();
-            if self.signed_by_trusted(&text, &instance).is_ok() {
-                self.signed.insert(instance);
-            } else {
-                found.push(finding);
+            if !self.is_signed(text, chain) {
+                let finding = Finding::new(Fault::Signature, chain, Some((size, size)));
+                let text = format!("in the checkpoint topic: {}", NoteError::Unknown);
+                found.push(self.of_no_key_here(finding.saying(text)));
             }
         }
         found
     }
 
+    /// Whether a key that is trusted by now has signed the chain's note.
+    fn is_signed(&mut self, text: &str, chain: &str) -> bool {
+        let instance = instance_of(chain);
+        let signed = self.signed_by_trusted(text, instance).is_ok();
+        if signed {
+            self.signed.insert(instance.to_owned());
+        }
+        signed
+    }
+
     /// Whether a trusted key has signed anything of the instance.
     pub fn has_signed(&self, instance: &str) -> bool {
         self.signed.contains(instance)
+    }
+
+    #[cfg(test)]
+    pub fn waiting(&self) -> usize {
+        self.waiting
     }
 }

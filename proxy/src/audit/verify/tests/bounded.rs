@@ -96,12 +96,16 @@ fn chains_with_gaps_share_one_room() {
     assert_eq!(verification.finish(&[]).outcome, Outcome::Broken);
 }
 
+fn point() -> Point {
+    Point { root: [0; 32], hash: [0; 32], met: false, unknown: None }
+}
+
 #[test]
 fn of_very_many_checkpoints_kept_elsewhere_the_newest_of_each_chain_stays() {
     let mut stated = Stated::default();
     let count = 3 * stated::MOST as u64;
     for n in 0..count {
-        stated.add(&format!("i/{}", n % 3), &format!("{n:09}"), n, ([0; 32], [0; 32]));
+        stated.add(&format!("i/{}", n % 3), &format!("{n:09}"), n, point());
     }
     assert!(stated.held() <= stated::MOST, "{}", stated.held());
     for chain in 0..3_u64 {
@@ -115,7 +119,7 @@ fn of_very_many_checkpoints_kept_elsewhere_the_newest_of_each_chain_stays() {
     let mut stated = Stated::default();
     work::taken();
     for n in 0..count {
-        stated.add(&format!("i/{n}"), "t", 1, ([0; 32], [0; 32]));
+        stated.add(&format!("i/{n}"), "t", 1, point());
     }
     assert_eq!(stated.held() as u64, count);
     assert!(work::taken() < 8 * count, "every one is not looked at for every one");

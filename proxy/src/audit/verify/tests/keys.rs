@@ -60,6 +60,47 @@ fn a_rotation_keeps_to_the_instance() {
     }
 }
 
+/// A chain by the next key, of very many checkpoints, is read before the record that vouches for that key: one of them waits.
+#[test]
+fn however_long_a_rotation_is_ago() {
+    let (old, new, forger) = (signer(), signer(), signer());
+    let rotated = |signers: &[&Signer]| {
+        let note = note::sign(&note::rotation(old.public(), new.public()), signers).unwrap();
+        let event = Event::KeyRotated { old: old.public().text().into(), new: new.public().text().into(), note };
+        ("i/0".to_owned(), placed("i/0", &[opened(0, None), lifecycle(1, &event), Part::Checkpoint(2)], &new))
+    };
+    let first = rotated(&[&old, &new]);
+    let mut parts = vec![opened(9, Some(&first))];
+    parts.extend((0..300).map(|n| Part::Checkpoint(10 + n)));
+    let later = ("i/1".to_owned(), placed("i/1", &parts, &new));
+    let read_first = |later: &(String, Vec<Vec<u8>>), stated: bool| {
+        let mut verification = Verification::new(bound(&[("i", &old)]));
+        later.1.iter().filter(|v| stated && is_checkpoint(v)).for_each(|value| verification.stated(value));
+        later.1.iter().for_each(|value| verification.record(Seen::read(value)));
+        verification
+    };
+    for stated in [false, true] {
+        let mut verification = read_first(&later, stated);
+        assert_eq!(verification.trust.waiting(), 1);
+        first.1.iter().for_each(|value| verification.record(Seen::read(value)));
+        let report = verification.finish(&[]);
+        assert_eq!(breaking(&report), Vec::<&Finding>::new(), "{stated}");
+        // Nobody vouches.
+        let report = read_first(&later, stated).finish(&[]);
+        let range = |f: &&&Finding| {
+            f.fault == Fault::Signature && f.range.is_some_and(|(first, last)| first <= 1 && last == 300)
+        };
+        assert!(breaking(&report).iter().any(|f| range(&f)), "{stated} {:#?}", report.findings);
+        // Whoever has neither key puts checkpoints of their own among them.
+        let mut forged = self::parts(&later.1);
+        forged[150] = decision(50, "forged");
+        forged[160] = Part::Checkpoint(60);
+        let mut verification = read_first(&("i/1".to_owned(), placed("i/1", &forged, &forger)), stated);
+        first.1.iter().for_each(|value| verification.record(Seen::read(value)));
+        assert_eq!(verification.finish(&[]).outcome, Outcome::Broken);
+    }
+}
+
 /// Nor does it let records of others be called missing.
 #[test]
 fn a_key_of_one_instance_declares_nothing_of_another() {
