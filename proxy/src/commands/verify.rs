@@ -29,7 +29,8 @@ const BATCH: usize = 8192;
 /// Is the trail whole: nothing missing, changed, doubled with other bytes, forged
 ///
 /// Says `whole`, `whole, gaps declared` (a record names what is missing, or how a process ended) or `broken`, and which
-/// records. Exit codes: 0 whole, 1 broken, 2 could not run, 64 wrong usage.
+/// records. With a public key, an instance of which nothing is signed is broken, too; what came after a chain's last checkpoint
+/// is signed by nothing, and counted. Exit codes: 0 whole, 1 broken, 2 could not run, 64 wrong usage.
 #[derive(Debug, Clone, clap::Args)]
 pub struct VerifyArgs {
     #[command(flatten)]
