@@ -226,11 +226,16 @@ impl Running {
         found.unwrap_or_else(|| panic!("no record {} for {answer:?}", answer.decision()))
     }
 
+    /// Waits until records are taken. Fails with the log, at once where the process has ended.
     pub async fn available(&self) {
-        eventually("the spool is available", async || {
-            (self.metric("countersign_audit_available").await == 1.0).then_some(())
-        })
-        .await;
+        let started = Instant::now();
+        while self.metric("countersign_audit_available").await != 1.0 {
+            let state = if self.is_running() { "it runs" } else { "it has ended" };
+            let goes_on = self.is_running() && started.elapsed() < PATIENCE;
+            let waited = started.elapsed();
+            assert!(goes_on, "the spool is not available after {waited:?}, and {state}; its log:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub fn signal(&self, signal: &str) {

@@ -191,7 +191,8 @@ async fn every_panel_shows_something() {
     let Some(kafka) = require(lab.kafka().start().await) else { return };
     let stub = Stub::start(mixed()).await.unwrap();
     // Spans are lost, but kept decisions have their exemplars all the same.
-    let port = loadtest::laboratory::port::free().unwrap();
+    let held = loadtest::laboratory::port::free().unwrap();
+    let port = held.number();
     let setup = Countersign::custom(&authorizers(&stub, port)).file("ca.pem", &authority());
     let setup = setup.cache("allow_ttl = \"1h\"").kafka(&kafka.bootstrap(), TOPIC);
     let proxy = setup.with(&format!("[otlp]\nendpoint = \"http://127.0.0.1:{port}\"\nsample = 1.0")).start().await;
