@@ -3,6 +3,7 @@
 //! for a log. Called by `commands`, once.
 
 use std::io::{self, Write};
+use std::panic::Location;
 use std::sync::Arc;
 
 use tracing::Level;
@@ -60,7 +61,15 @@ pub fn start(options: Options) -> Result<Log, AlreadySetUp> {
     let (writer, log) = writer(io::stderr());
     // Also takes over from the `log` crate, which pingora and rdkafka write to.
     subscriber(options, writer).try_init().map_err(|_| AlreadySetUp)?;
+    std::panic::set_hook(Box::new(|panic| say_panic(panic.location())));
     Ok(log)
+}
+
+/// Where, and in which thread. Not its words: they may quote what it failed at, which is somebody's question.
+fn say_panic(location: Option<&Location<'_>>) {
+    let thread = std::thread::current();
+    let (file, line) = location.map_or(("unknown", 0), |at| (at.file(), at.line()));
+    tracing::error!(file, line, thread = thread.name().unwrap_or("unnamed"), "panicked: a defect, please report it");
 }
 
 fn writer(out: impl Write + Send + 'static) -> (NonBlocking, Log) {
@@ -184,6 +193,29 @@ mod tests {
             tracing::warn!(target: "pingora_core", "trouble");
         });
         assert!(text.contains("trouble") && !text.contains("chatter"), "{text}");
+    }
+
+    /// The hook is the whole process's, so it is a process of its own that panics.
+    #[test]
+    fn a_panic_is_logged_by_its_place_and_without_its_words() {
+        const CHILD: &str = "COUNTERSIGN_TEST_PANICS";
+        const NAME: &str = "log::tests::a_panic_is_logged_by_its_place_and_without_its_words";
+        if std::env::var_os(CHILD).is_some() {
+            let log = start(Options { format: Format::Json, level: Level::INFO }).unwrap();
+            let thread = std::thread::Builder::new().name("decider".to_owned());
+            let panics = || panic!("cannot parse alice's {}", "password");
+            assert!(thread.spawn(panics).unwrap().join().is_err());
+            return drop(log);
+        }
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let ended = child.args([NAME, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.success(), "{said}");
+        let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 1, "{said}");
+        assert_eq!((&lines[0]["level"], &lines[0]["thread"]), (&"ERROR".into(), &"decider".into()));
+        assert!(lines[0]["file"].as_str().unwrap().ends_with("log.rs") && lines[0]["line"].as_u64() > Some(0));
+        assert!(!said.contains("alice") && !said.contains("password"), "{said}");
     }
 
     #[test]

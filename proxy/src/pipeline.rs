@@ -26,7 +26,7 @@ use crate::policy::privacy::Privacy;
 use crate::policy::purpose::{ActionClass, Purpose};
 use crate::policy::request::Request;
 use crate::policy::signs;
-use crate::policy::verdict::{Durability, Reason};
+use crate::policy::verdict::{Decision, Durability, Reason};
 use crate::trace::{Context, Finished, Tracer};
 use crate::wire::question;
 
@@ -197,8 +197,22 @@ impl Pipeline {
         built.inspect_err(|error| tracing::error!(%error, id = %case.id, "a record could not be built")).ok()
     }
 
-    /// The record is durable: remember the verdict, count, trace, answer.
-    fn conclude(&self, case: &Case, judged: Judged, recorded: Recorded) -> Reply {
+    /// The record is durable, and the answer is what it says. Unless counting, tracing or remembering it panics: then
+    /// nothing is allowed, and an allow that is recorded is amended.
+    fn conclude(&self, case: &Case, mut judged: Judged, recorded: Recorded) -> Reply {
+        let told = std::panic::catch_unwind(AssertUnwindSafe(|| self.tell(case, &mut judged, &recorded)));
+        let outcome = judged.decided.outcome;
+        if told.is_err() && outcome.decision() == Decision::Allow {
+            self.spool.amend(recorded.receipt, case.id);
+            return Reply::amended(Reason::Internal, case.id);
+        }
+        Reply::decided(&outcome, recorded.receipt, case.id)
+    }
+
+    /// Trace, count, remember the verdict.
+    fn tell(&self, case: &Case, judged: &mut Judged, recorded: &Recorded) {
+        #[cfg(test)]
+        tests::defect(&case.inbound.client);
         let Judged { request, decided, fresh } = judged;
         let (decision, reason) = (decided.outcome.decision(), decided.outcome.reason());
         let purpose = request.as_ref().map(Purpose::of);
@@ -213,7 +227,7 @@ impl Pipeline {
                 action: request.as_ref().map(|r| r.action.as_str()),
                 client: &case.inbound.client,
                 peer: case.inbound.peer,
-                decided: &decided,
+                decided,
                 append: Some((recorded.began, recorded.took, recorded.durability.as_str())),
                 latency,
                 record: Some((recorded.receipt.chain().clone(), recorded.receipt.seq())),
@@ -229,10 +243,9 @@ impl Pipeline {
             latency,
             exemplar: kept.then_some(case.context.trace_id),
         });
-        if let Some(fresh) = fresh {
+        if let Some(fresh) = fresh.take() {
             self.decider.remember(fresh);
         }
-        Reply::decided(&decided.outcome, recorded.receipt, case.id)
     }
 
     /// A question turned away before it got a record of its own.
@@ -269,3 +282,6 @@ fn record_id() -> Uuid {
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use crate::audit::backlog::Backlog;
 use crate::audit::disk::Disk;
@@ -148,6 +149,13 @@ impl Spool {
     /// Writes a lifecycle record as soon as that is possible.
     pub fn record(&self, event: Event) {
         self.shared.event(event);
+        // A full queue means that the writer will look anyway.
+        drop(self.queue.try_send(Item::Wake));
+    }
+
+    /// Records that the answer to `id`, whose receipt this is, is a deny, as soon as that is possible.
+    pub fn amend(&self, receipt: Receipt, id: Uuid) {
+        self.shared.late.lock().push(receipt.denied(id));
         // A full queue means that the writer will look anyway.
         drop(self.queue.try_send(Item::Wake));
     }

@@ -1,5 +1,5 @@
-//! What the front writes. The only two ways to get a reply: a decision with its durable receipt, or a refusal, which
-//! always denies. Used by `pipeline` and `front`.
+//! What the front writes. The only ways to get a reply: a decision with its durable receipt, or a refusal, which always
+//! denies. Used by `pipeline` and `front`.
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -29,6 +29,11 @@ impl Reply {
             record: Some(record),
             _receipt: Some(receipt),
         }
+    }
+
+    /// A deny although the record may say otherwise: an amendment says so.
+    pub(super) fn amended(reason: Reason, record: Uuid) -> Self {
+        Self { record: Some(record), ..Self::refused(reason) }
     }
 
     /// A deny without a record of its own.
