@@ -86,9 +86,24 @@ impl Writer {
             if !self.place_own(journal::lifecycle(&self.shared.source, time, &event)) {
                 return self.shared.events.lock().push_front((time, event));
             }
-            if matches!(event, Event::DamageFound { .. }) {
+            if event.names_a_gap() {
                 self.shared.naming(self.chain.next().saturating_sub(1));
             }
+        }
+    }
+
+    /// What says that records are not there goes into the room kept for it, in their order; what does not fit waits.
+    pub(super) fn place_gaps(&mut self) {
+        loop {
+            let mut events = self.shared.events.lock();
+            let Some(at) = events.iter().position(|(_, e)| e.names_a_gap()) else { return };
+            let Some((time, event)) = events.remove(at) else { return };
+            drop(events);
+            let draft = journal::lifecycle(&self.shared.source, time, &event);
+            if draft.is_some_and(|d| self.place(&d, true).is_none()) {
+                return self.shared.events.lock().push_front((time, event));
+            }
+            self.shared.naming(self.chain.next().saturating_sub(1));
         }
     }
 
