@@ -11,6 +11,7 @@ mod backlog; // a start on a spool full of records that Kafka has not got
 mod cache; // hits, lifetimes, questions that share an answer, and which record they name
 mod canaries; // no secret in any sink, and no name that is hidden
 mod checkpoints; // signed statements about the chain, and the keys that sign
+mod clones; // a copied spool, used twice at once
 mod combining; // several authorizers, the breaker, dialect authzen
 mod config_files; // every shipped configuration, and its documentation
 mod crash; // kill -9 under load
