@@ -278,8 +278,11 @@ fn a_full_disk_is_not_held_up_by_damage_that_has_no_record_yet() {
     assert!(!held_up.shared.available.load(Ordering::Acquire), "the disk is not full");
 }
 
-/// The records in the spool, and the gaps that they name: chain, first and last seq.
-fn found_in(disk: &Disk) -> (Vec<(String, u64)>, Vec<(String, u64, u64)>) {
+/// Chain, first and last seq.
+type Gap = (String, u64, u64);
+
+/// The records in the spool, and the gaps that they name.
+fn found_in(disk: &Disk) -> (Vec<(String, u64)>, Vec<Gap>) {
     let (mut records, mut gaps) = (Vec::new(), Vec::new());
     let mut scan = Scan::on(Arc::new(disk.clone()));
     while let Some(found) = scan.next().unwrap() {
