@@ -19,6 +19,7 @@ mod expiry;
 mod outcome;
 mod peers;
 mod process;
+mod telemetry;
 mod turns;
 mod verify;
 
@@ -66,6 +67,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "expiry",
         about: "a cached allow ends with its lifetime: the last one is answered less than 20 ms after it",
         prove: |options| Box::pin(expiry::prove(options)),
+    },
+    Scenario {
+        name: "telemetry",
+        about: "traces at the default sample, to a real collector, cost at most 3 % of the rate of cached allows",
+        prove: |options| Box::pin(telemetry::prove(options)),
     },
     Scenario {
         name: "verify",

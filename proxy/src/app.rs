@@ -30,6 +30,7 @@ use crate::front::{Draining, Front};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
+use crate::status::{self, Status};
 use crate::trace::Tracer;
 
 /// How long the chain may take to be closed and synced.
@@ -52,6 +53,8 @@ pub enum AppError {
     Bind { address: SocketAddr, error: std::io::Error },
     #[error("cannot publish: {0}")]
     Publish(String),
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
 }
 
 impl AppError {
@@ -59,7 +62,7 @@ impl AppError {
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Part(_) | Self::Spool(_) => true,
-            Self::Bind { .. } | Self::Publish(_) => false,
+            Self::Bind { .. } | Self::Publish(_) | Self::Thread(_) => false,
         }
     }
 }
@@ -71,6 +74,8 @@ pub struct App {
     publisher: Option<Publisher>,
     /// Looks for readers of the spool.
     accessed: accessed::Watch,
+    /// Looks at the metrics for the status page.
+    looking: status::Watch,
     tracer: Tracer,
     readiness: Readiness,
     draining: Draining,
@@ -94,10 +99,13 @@ impl App {
         let publisher = parts::publisher(config, backlog, &metrics, &tracer)?;
         let accessed = accessed::Watch::spawn(spool.clone(), &config.audit.spool).map_err(StartError::Thread)?;
 
+        let status = Status::new(metrics.clone(), spool.clone(), parts::status(config, &generation));
+        let looking = status.watch().map_err(AppError::Thread)?;
         let options = parts::pipeline(config, privacy, generation);
         let pipeline = Arc::new(Pipeline::new(decider, spool.clone(), tracer.clone(), metrics.clone(), options));
         let (readiness, draining) = (Readiness::default(), Draining::default());
-        let admin = Admin::new(metrics.clone(), readiness.clone()).purging(parts::purge(config, &pipeline));
+        let admin =
+            Admin::new(metrics.clone(), readiness.clone()).showing(status).purging(parts::purge(config, &pipeline));
         let front = Front::new(pipeline, spool.clone(), metrics, draining.clone(), parts::front(config));
         let listen = &config.listen;
         let connections = Connections::new(Arc::new(front), listen.read_timeout, listen.keepalive);
@@ -105,7 +113,8 @@ impl App {
         let mut server = server();
         server.add_service(service("front", connections, listen.address, None));
         server.add_service(service("admin", admin, config.admin.address, Some(1)));
-        Ok(Self { server, spool, publisher, accessed, tracer, readiness, draining, drain: listen.drain })
+        let drain = listen.drain;
+        Ok(Self { server, spool, publisher, accessed, looking, tracer, readiness, draining, drain })
     }
 
     /// One more listener in the same process; the demo's authorizer.
@@ -115,7 +124,7 @@ impl App {
 
     /// Answers until told to stop, then stops in order. Returns when everything has ended.
     pub fn run(self, stop: Stop) {
-        let Self { server, spool, publisher, accessed, tracer, readiness, draining, drain } = self;
+        let Self { server, spool, publisher, accessed, looking, tracer, readiness, draining, drain } = self;
         let begin = move || {
             readiness.drain();
             draining.begin();
@@ -123,6 +132,7 @@ impl App {
         server.run(RunArgs { shutdown_signal: Box::new(stop.watch(drain, begin)) });
         tracing::info!("no longer listening; closing the chain");
         drop(accessed);
+        drop(looking);
         if !spool.close(CLOSE_LIMIT) {
             tracing::error!("the chain could not be closed in time; the next start will say so in its first record");
         }

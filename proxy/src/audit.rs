@@ -20,6 +20,7 @@ pub mod note;
 pub mod orphan;
 pub mod publisher;
 pub mod reader;
+pub mod recent;
 pub mod record;
 pub mod recovery;
 pub mod scan;

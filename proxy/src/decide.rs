@@ -5,6 +5,7 @@ pub mod attempt;
 pub mod breaker;
 pub mod cache;
 pub mod combine;
+pub mod complaints;
 pub mod flight;
 pub mod memory;
 pub mod moment;

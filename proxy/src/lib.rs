@@ -25,7 +25,7 @@
 //! | edges | `metrics`, `trace`, `authorizer`, the rest of `audit`, `kafka` |
 //! | decide | `decide` |
 //! | line | `pipeline` |
-//! | doors | `front`, `admin` |
+//! | doors | `front`, `admin`, `status` |
 //! | root | `config`, `log`, `app`, `commands`, `main` |
 
 pub mod admin;
@@ -41,5 +41,6 @@ pub mod log;
 pub mod metrics;
 pub mod pipeline;
 pub mod policy;
+pub mod status;
 pub mod trace;
 pub mod wire;

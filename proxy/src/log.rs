@@ -3,7 +3,11 @@
 //! for a log. Called by `commands`, once.
 
 use std::io::{self, Write};
+use std::panic::PanicHookInfo;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -60,7 +64,52 @@ pub fn start(options: Options) -> Result<Log, AlreadySetUp> {
     let (writer, log) = writer(io::stderr());
     // Also takes over from the `log` crate, which pingora and rdkafka write to.
     subscriber(options, writer).try_init().map_err(|_| AlreadySetUp)?;
+    let panics = Panics::default();
+    // The standard hook writes to standard error itself: a reader that stalls would hold up the decision that panicked.
+    std::panic::set_hook(Box::new(move |info| panics.tell(info, Instant::now())));
     Ok(log)
+}
+
+/// Panics in the log, at most [`PANICS`] in [`PERIOD`]: a defect that every question meets must not fill the disk that the
+/// spool needs. The rest are counted.
+#[derive(Debug, Default)]
+struct Panics {
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    since: Option<Instant>,
+    lines: u32,
+    left_out: u64,
+}
+
+const PANICS: u32 = 10;
+const PERIOD: Duration = Duration::from_secs(30);
+
+impl Panics {
+    fn tell(&self, info: &PanicHookInfo<'_>, now: Instant) {
+        let Some(left_out) = self.admit(now) else { return };
+        let place = info.location().map_or_else(String::new, ToString::to_string);
+        let text = info.payload_as_str().unwrap_or("a panic without a text");
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("-");
+        tracing::error!(place, thread, left_out, "panic, a defect: {text}");
+    }
+
+    /// `None`: too many. Otherwise how many were left out before.
+    fn admit(&self, now: Instant) -> Option<u64> {
+        let mut told = self.told.lock();
+        if told.since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD) {
+            (told.since, told.lines) = (Some(now), 0);
+        }
+        if told.lines == PANICS {
+            told.left_out += 1;
+            return None;
+        }
+        told.lines += 1;
+        Some(std::mem::take(&mut told.left_out))
+    }
 }
 
 fn writer(out: impl Write + Send + 'static) -> (NonBlocking, Log) {
@@ -132,7 +181,6 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parking_lot::Mutex;
 
     #[derive(Debug, Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -184,6 +232,15 @@ mod tests {
             tracing::warn!(target: "pingora_core", "trouble");
         });
         assert!(text.contains("trouble") && !text.contains("chatter"), "{text}");
+    }
+
+    #[test]
+    fn a_defect_that_everybody_meets_is_told_ten_times_and_counted() {
+        let (panics, begun) = (Panics::default(), Instant::now());
+        let told = (0..1000).filter(|_| panics.admit(begun).is_some()).count();
+        assert_eq!(told, 10);
+        assert_eq!(panics.admit(begun + PERIOD), Some(990));
+        assert_eq!(panics.admit(begun + PERIOD), Some(0));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use plain::Plain;
 use process::Live;
 use series::{Durations, Labels, Series, Trace, labels, register};
 
+pub mod lines;
 pub mod names;
 mod plain;
 mod process;

@@ -31,6 +31,7 @@ use crate::policy::key::IgnoreList;
 use crate::policy::privacy::Privacy;
 use crate::policy::privacy::key::Key;
 use crate::policy::route::{Combine, Globs, Lifetimes, Matcher, Route, Routes};
+use crate::status;
 use crate::trace::{self, Tracer};
 
 /// One export of spans; a collector that takes longer loses them.
@@ -151,7 +152,6 @@ fn route(config: &Config, route: &meant::Route) -> Route {
 
 pub fn tracer(config: &Config, metrics: &Arc<Metrics>) -> Result<Tracer, PartError> {
     let Some(otlp) = &config.otlp else { return Ok(Tracer::off()) };
-    let kept = |what| otlp.always.contains(&what);
     let headers = otlp.headers.iter().map(|header| {
         let name = header.name.parse().map_err(|_| PartError::Otlp(format!("`{}` is no header name", header.name)))?;
         let value = header.value.expose_secret().parse();
@@ -161,16 +161,22 @@ pub fn tracer(config: &Config, metrics: &Arc<Metrics>) -> Result<Tracer, PartErr
         endpoint: otlp.endpoint.to_string(),
         headers: headers.collect::<Result<_, PartError>>()?,
         sample: otlp.sample,
-        always: trace::Always {
-            deny: kept(meant::Always::Deny),
-            fault: kept(meant::Always::Fault),
-            slow: kept(meant::Always::Slow).then_some(otlp.slow),
-        },
+        always: always(otlp),
         timeout: EXPORT_TIMEOUT,
         instance: config.instance.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Tracer::start(&options, metrics.clone()).map_err(|error| PartError::Otlp(error.to_string()))
+}
+
+/// What is kept of traces whatever the sample says.
+pub fn always(otlp: &meant::Otlp) -> trace::Always {
+    let kept = |what| otlp.always.contains(&what);
+    trace::Always {
+        deny: kept(meant::Always::Deny),
+        fault: kept(meant::Always::Fault),
+        slow: kept(meant::Always::Slow).then_some(otlp.slow),
+    }
 }
 
 pub fn privacy(config: &Config) -> Result<Privacy, PartError> {
@@ -257,6 +263,14 @@ pub fn front(config: &Config) -> front::Options {
         read_timeout: listen.read_timeout,
         keepalive: listen.keepalive,
         max_body: listen.max_body,
+    }
+}
+
+pub fn status(config: &Config, generation: &str) -> status::Options {
+    status::Options {
+        instance: config.instance.clone(),
+        generation: generation.to_owned(),
+        kafka: config.kafka.is_some(),
     }
 }
 

@@ -106,16 +106,20 @@ pub enum ReadBy {
     Tail,
     Verify,
     Publish,
+    Explain,
+    Reconcile,
 }
 
 impl ReadBy {
-    pub const ALL: [Self; 3] = [Self::Tail, Self::Verify, Self::Publish];
+    pub const ALL: [Self; 5] = [Self::Tail, Self::Verify, Self::Publish, Self::Explain, Self::Reconcile];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tail => "tail",
             Self::Verify => "verify",
             Self::Publish => "publish",
+            Self::Explain => "explain",
+            Self::Reconcile => "reconcile",
         }
     }
 }

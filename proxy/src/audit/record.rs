@@ -233,15 +233,19 @@ impl Facts<'_> {
 
 /// The bare signature of a question, whichever way the S3 client signed. Only its hash is recorded.
 fn signature(request: &Request) -> Option<&[u8]> {
-    if let Some(header) = request.first_condition("Authorization") {
-        let v4 = header.split_once("Signature=").map(|(_, rest)| rest);
-        let v2 = header.strip_prefix("AWS ").and_then(|rest| rest.rsplit_once(':')).map(|(_, signature)| signature);
-        if let Some(bare) = v4.or(v2) {
-            return Some(bare.split([',', ' ']).next().unwrap_or(bare).as_bytes());
-        }
+    if let Some(bare) = request.first_condition("Authorization").and_then(bare_signature) {
+        return Some(bare.as_bytes());
     }
     let query = request.first_condition("X-Amz-Signature").or_else(|| request.first_condition("Signature"))?;
     (!query.is_empty()).then_some(query.as_bytes())
+}
+
+/// What is signed with in an `Authorization` header of S3, of either version.
+pub fn bare_signature(header: &str) -> Option<&str> {
+    let v4 = header.split_once("Signature=").map(|(_, rest)| rest);
+    let v2 = header.strip_prefix("AWS ").and_then(|rest| rest.rsplit_once(':')).map(|(_, signature)| signature);
+    let bare = v4.or(v2)?;
+    Some(bare.split([',', ' ']).next().unwrap_or(bare))
 }
 
 fn redacted(request: &Request) -> Vec<String> {

@@ -16,7 +16,7 @@ use crate::audit::files::{Clock, Files, Handle, Lock};
 use crate::audit::inventory::Inventory;
 use crate::audit::keys::SigningKey;
 use crate::audit::lifecycle::{Event, Refusals};
-
+use crate::audit::recent::Recent;
 use crate::audit::waiting::{Late, Waiting};
 use crate::metrics::Metrics;
 use crate::policy::privacy::Privacy;
@@ -171,6 +171,8 @@ pub struct Shared {
     /// `time` of the oldest record that was read and not delivered; 0 if there is none.
     pub oldest_us: AtomicI64,
     pub trouble: Mutex<Option<Trouble>>,
+    /// What the status page shows of the events that are in the chain.
+    pub recent: Recent,
 }
 
 impl Shared {
@@ -210,6 +212,7 @@ impl Shared {
             lock: Mutex::new(None),
             oldest_us: AtomicI64::new(0),
             trouble: Mutex::new(trouble),
+            recent: Recent::default(),
         })
     }
 

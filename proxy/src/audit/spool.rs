@@ -18,6 +18,7 @@ use crate::audit::envelope::{Draft, Source};
 use crate::audit::files::{Clock, Files, SystemClock};
 use crate::audit::keeper::Keeper;
 use crate::audit::lifecycle::{Event, Refusals};
+use crate::audit::recent::Noted;
 use crate::audit::shared::Shared;
 use crate::audit::writer::{Append, Item, Writer};
 use crate::metrics::Metrics;
@@ -182,6 +183,11 @@ impl Spool {
             last_seq: progress.next.checked_sub(1),
             now: self.shared.clock.wall(),
         }
+    }
+
+    /// The last lifecycle events, the newest first.
+    pub fn recent(&self) -> Vec<Noted> {
+        self.shared.recent.newest()
     }
 
     /// Writes and syncs `chain_closed`. Blocks; false if that took longer than `limit`. Records are refused from now on;

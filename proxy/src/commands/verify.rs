@@ -3,16 +3,16 @@
 
 mod text;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::Exit;
 use super::readers::noted;
+use super::readers::progress::progress;
 use super::readers::stream::Stream;
 use super::readers::{Failure, FromArgs, Openers, Where};
 use crate::audit::lifecycle::ReadBy;
@@ -137,26 +137,6 @@ fn looked_at(batch: &[Vec<u8>]) -> Vec<Result<Seen, String>> {
         let lost = || vec![Err("looking at a record ended with a panic".to_owned())];
         parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|_| lost())).collect()
     })
-}
-
-/// On a terminal only. How much there is, is known of a file.
-fn progress(place: &Where) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let size = match place {
-        Where::File(path) => std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len()),
-        Where::Kafka { .. } | Where::Spool(_) => None,
-    };
-    let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let form = if size.is_some() {
-        "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left"
-    } else {
-        "{spinner} {bytes}, {bytes_per_sec}"
-    };
-    bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 fn print(report: &Report, json: bool, out: &mut dyn Write) -> Result<(), Failure> {

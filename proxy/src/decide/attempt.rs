@@ -2,7 +2,6 @@
 //! that is `decide::combine`, the only caller.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -10,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::authorizer::{Authorizer, Question};
 use crate::decide::breaker::{self, Breaker, Sign};
+use crate::decide::complaints::Complaints;
 use crate::metrics::Metrics;
 use crate::policy::decided::{Call, Outcome};
 use crate::policy::request::Request;
@@ -101,15 +101,14 @@ pub struct Guarded {
     places: Semaphore,
     breaker: Breaker,
     metrics: Arc<Metrics>,
-    /// The last question ended in a fault: the log has a line when this changes, not one a question.
-    failing: AtomicBool,
+    complaints: Complaints,
 }
 
 impl Guarded {
     pub fn new(authorizer: Arc<dyn Authorizer>, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let places = Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS));
         let breaker = Breaker::new(limits.breaker, told(authorizer.name().clone(), limits.breaker, metrics.clone()));
-        Self { authorizer, limits, places, breaker, metrics, failing: AtomicBool::new(false) }
+        Self { authorizer, limits, places, breaker, metrics, complaints: Complaints::default() }
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -151,18 +150,9 @@ impl Guarded {
     fn note(&self, outcome: &Outcome) {
         let fault = match outcome {
             Outcome::Answered(_) | Outcome::Declared => None,
-            Outcome::Fault(reason) => Some(reason.as_str()),
+            Outcome::Fault(reason) => Some(*reason),
         };
-        // Looked at before it is written: nearly always nothing changes.
-        if self.failing.load(Ordering::Relaxed) == fault.is_some()
-            || self.failing.swap(fault.is_some(), Ordering::Relaxed) == fault.is_some()
-        {
-            return;
-        }
-        match fault {
-            Some(reason) => tracing::warn!(authorizer = %self.name(), reason, "authorizer gives no usable answer"),
-            None => tracing::info!(authorizer = %self.name(), "authorizer answers again"),
-        }
+        self.complaints.note(self.name(), fault, Instant::now());
     }
 
     fn not_asked(&self, outcome: Outcome, calls: &mut Vec<Call>) -> Verdict {

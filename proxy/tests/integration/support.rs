@@ -2,6 +2,7 @@
 //! `Countersign::asking(&stub.url()).token("t").start().await.ask(&question).await`.
 
 pub mod http;
+pub mod page;
 pub mod pipeline;
 pub mod records;
 pub mod stand;

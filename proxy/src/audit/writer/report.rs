@@ -86,6 +86,7 @@ impl Writer {
             if !self.place_own(journal::lifecycle(&self.shared.source, time, &event)) {
                 return self.shared.events.lock().push_front((time, event));
             }
+            self.shared.recent.note(time, &event);
             if matches!(event, Event::DamageFound { .. }) {
                 self.shared.naming(self.chain.next().saturating_sub(1));
             }
@@ -190,8 +191,13 @@ impl Writer {
         let Some(outage) = &self.outage else { return false };
         let (detail, started) = (outage.detail.clone(), text(outage.since));
         let event = Event::OutageStarted { cause: OutageCause::Audit, detail, started };
-        let draft = journal::lifecycle(&self.shared.source, self.shared.clock.wall(), &event);
-        draft.is_some_and(|d| self.place(&d, true).is_some())
+        let time = self.shared.clock.wall();
+        let draft = journal::lifecycle(&self.shared.source, time, &event);
+        let placed = draft.is_some_and(|d| self.place(&d, true).is_some());
+        if placed {
+            self.shared.recent.note(time, &event);
+        }
+        placed
     }
 
     pub(super) fn place_outage_ended(&mut self) {
@@ -212,8 +218,12 @@ impl Writer {
 
     /// False if there was no room.
     pub(super) fn place_event(&mut self, event: &Event) -> bool {
-        let draft = journal::lifecycle(&self.shared.source, self.shared.clock.wall(), event);
-        self.place_own(draft)
+        let time = self.shared.clock.wall();
+        let placed = self.place_own(journal::lifecycle(&self.shared.source, time, event));
+        if placed {
+            self.shared.recent.note(time, event);
+        }
+        placed
     }
 
     /// Into the chain without anybody waiting for it. False if there was no room; what cannot be built is not tried

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign::audit::schema::{Form, record};
+use countersign::policy::advice::Advice;
 use countersign::policy::verdict::Reason;
 use serde_json::Value;
 
@@ -153,6 +154,37 @@ fn every_reason_has_its_row_and_its_side() {
     assert_eq!(told, is);
 }
 
+/// Text without backticks, and links without their targets.
+fn plain(cell: &str) -> String {
+    let mut text = String::new();
+    let mut rest = cell;
+    while let Some((before, link)) = rest.split_once('[') {
+        let (words, after) = link.split_once("](").unwrap_or((link, ")"));
+        text += &format!("{before}{words}");
+        rest = after.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    (text + rest).replace('`', "")
+}
+
+/// `explain` says what the page says.
+#[test]
+fn advice_is_that_of_the_page() {
+    let text = document();
+    let mut all = Vec::new();
+    for row in rows(section(&text, "Reasons")) {
+        for word in quoted(row[0]) {
+            let reason = Reason::ALL.iter().find(|reason| reason.as_str() == word).unwrap();
+            let advice = Advice::on(*reason);
+            let told = (plain(row[2]), plain(row[3]));
+            let is = (advice.meaning.to_owned(), advice.what_to_do.unwrap_or("–").to_owned());
+            if told != is {
+                all.push(format!("{word}: {told:?} is {is:?} in `explain`"));
+            }
+        }
+    }
+    files::fail_on(&all);
+}
+
 #[test]
 fn every_word_is_named() {
     let named = quoted(&document().replace("```", ""));
@@ -162,6 +194,7 @@ fn every_word_is_named() {
 
 #[test]
 fn the_rule_reads_tables_and_schemas() {
+    assert_eq!(plain("is [left `alone`](A.md#b) for `a` while"), "is left alone for a while");
     let text = "\n## One\ntext `x`\n| a | b |\n|---|---|\n| `m`, `n` | `o` |\n\n| c |\n|---|\n| `p` |\n## Two\n";
     assert_eq!(first_cells(section(text, "One")), ["m", "n"].map(str::to_owned).into());
     let all = serde_json::json!({ "$defs": { "D": { "type": "object", "properties": { "e": {}, "f": {} } } } });
