@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn nothing_else_is_there() {
         let (admin, _) = admin();
-        for path in ["/", "/metrics/", "/Livez", "/readyz%00", "//metrics", "/purge"] {
+        for path in ["/", "/metrics/", "/Livez", "/readyz%00", "//metrics", "/purge", "/status", "/status.json"] {
             assert_eq!(admin.answer(&Method::GET, path).status, StatusCode::NOT_FOUND, "{path}");
         }
         assert_eq!(admin.answer(&Method::POST, "/metrics").status, StatusCode::METHOD_NOT_ALLOWED);

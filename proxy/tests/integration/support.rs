@@ -203,6 +203,12 @@ impl Running {
         http::get(self.admin(), "/metrics").await.body
     }
 
+    /// The page for people and the one for programs.
+    pub async fn status_pages(&self) -> String {
+        let [page, json] = ["/status", "/status.json"].map(|path| http::get(self.admin(), path));
+        page.await.body + &json.await.body
+    }
+
     /// The value of the first series of `/metrics` that begins with `series`; 0 where there is none.
     pub async fn metric(&self, series: &str) -> f64 {
         let text = http::try_get(self.admin(), "/metrics").await.map_or_else(String::new, |answer| answer.body);
