@@ -190,14 +190,12 @@ impl Stage {
         Ok(())
     }
 
-    /// The page for people as it is now, as a desk and a phone show it.
+    /// The page for people as it is now.
     async fn status(&self, lab: &Laboratory, out: &Path) -> anyhow::Result<()> {
         let mut browser = Browser::start(lab).await?;
         let url = format!("http://{}/status", self.countersign.admin());
-        for (name, window) in [("status.png", Window::DESK), ("status-phone.png", Window::PHONE)] {
-            browser.visit(&url, window).await?;
-            browser.picture(&out.join(name)).await?;
-        }
+        browser.visit(&url, Window::DESK).await?;
+        browser.picture(&out.join("status.png")).await?;
         Ok(())
     }
 }

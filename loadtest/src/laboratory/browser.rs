@@ -112,7 +112,9 @@ impl Browser {
     /// When nobody answers there, or the page does not load in a minute.
     pub async fn visit(&mut self, url: &str, window: Window) -> Result<Visit> {
         let Window { width, height, dark } = window;
-        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 2, "mobile": width < 600});
+        let phone = width < 600;
+        let scale = if phone { 2 } else { 1 };
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone});
         self.call("Emulation.setDeviceMetricsOverride", metrics).await?;
         let scheme = if dark { "dark" } else { "light" };
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});

@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::view::{AuthorizerState, Span, State, View};
+use super::words;
 
 /// Shares, seconds and hours, as the alerts have them.
 const FAILED: f64 = 0.05;
@@ -91,7 +92,8 @@ impl Found {
                 "The spool is nearly full of records that Kafka has not taken; full means that everything is denied";
             self.add(Critical, Some("CountersignSpoolFilling"), text.to_owned());
         } else if let Some(hours) = audit.hours_left.filter(|hours| *hours < SPOOL_HOURS && kafka.lag_seconds > 60.0) {
-            let text = format!("Kafka takes nothing, and the spool is full in {hours:.1} hours at the present rate");
+            let text =
+                format!("Kafka takes nothing, and the spool is full in {} at the present rate", words::hours(hours));
             self.add(Warning, Some("CountersignSpoolFilling"), text);
         }
         if kafka.configured && kafka.lag_seconds > LAG_SECONDS {
@@ -115,8 +117,9 @@ impl Found {
                 "The configuration file as it was last read has mistakes; the one before stays in force".to_owned();
             self.add(Severity::Warning, Some("CountersignReloadRefused"), text);
         }
-        for (code, count) in &view.kafka.errors {
-            let text = format!("Kafka answered {count:.0} times with {code}; OPERATIONS.md has what to do about it");
+        if !view.kafka.errors.is_empty() {
+            let errors: Vec<_> = view.kafka.errors.iter().map(|(code, count)| format!("{code} ({count:.0})")).collect();
+            let text = format!("Errors with Kafka: {}; OPERATIONS.md says of each what to do", errors.join(", "));
             self.add(Severity::Note, Some("CountersignKafkaErrors"), text);
         }
         let lost = [
