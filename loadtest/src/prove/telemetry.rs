@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail, ensure};
 
 use super::outcome::{Bound, Limit, Outcome};
 use super::turns::{self, Contender};
-use super::{Options, countersign, peers};
+use super::{Options, cached, countersign, peers};
 use crate::laboratory::collector::Collector;
 use crate::laboratory::{Laboratory, http};
 use crate::question::Question;
@@ -38,6 +38,8 @@ pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
     };
     let contenders = [contender("with traces", &with)?, contender(WITHOUT, &without)?];
     let rows = turns::take(options, &question, &contenders).await?;
+    // Both ask the same one.
+    cached::from_cache(stub.asked().div_ceil(2), &rows, options)?;
     let spans = arrived(&collector).await?;
     ensure!(dropped(&with).await? == 0.0, "spans were dropped: that is less work than is claimed about");
     let ratios = turns::ratios(&rows);
