@@ -10,6 +10,12 @@ DENIED = f'{WHO}, outcome="denied"'
 ANSWERED = f'{WHO}, outcome=~"allowed|denied"'
 FAILED = f'{WHO}, outcome!~"allowed|denied"'
 BY = "authorizer"
+# Both gave a verdict: only these can agree or differ.
+BOTH = 'difference=~"none|would_allow|would_deny"'
+DIFFERS = 'difference=~"would_allow|would_deny"'
+NO_VERDICT = 'difference=~"fault|dropped"'
+ROUTE_AND = "route, authorizer"
+SHADOW = "countersign_shadow_comparisons_total"
 LEFT = f"min by (use, name) (countersign_tls_certificate_expiry_timestamp_seconds{{{ME}}}) - time()"
 
 NOW = [
@@ -26,7 +32,7 @@ NOW = [
 ]
 
 ANSWERS = [
-    lines("Latency", "One attempt; the points lead to traces. The authorizer's own numbers, if it has them, say how much of "
+    lines("Latency", "One attempt, of shadows too; the points lead to traces. The authorizer's own numbers, if it has them, say how much of "
           "this is the way there.", latency(DURATION, BY, labels=WHO, exemplars=True), unit="s",
           width=12, limits=colours((None, "green"), (0.4, "red"))),
     lines("Outcomes", "What came of each attempt. Anything but `allowed` and `denied` is the authorizer's fault or the "
@@ -54,6 +60,22 @@ PROTECTION = [
           [Target(rate("countersign_fallbacks_total", by="route"), "{{route}}")], unit="ops", width=12),
 ]
 
+TRIED_OUT = [
+    lines("Verdicts that differ", "Share of what both gave a verdict to, by route and shadow. A shadow decides nothing; look at its "
+          "records (`io.countersign.shadow.v1`) before you let it. It must be 0 for as long as you want to be sure for.",
+          [Target(f"{rate(SHADOW, f'{WHO}, {DIFFERS}', ROUTE_AND)} / {rate(SHADOW, f'{WHO}, {BOTH}', ROUTE_AND)}",
+                  "{{route}}, {{authorizer}}")], unit="percentunit", maximum=1, width=8,
+          limits=colours((None, "green"), (0.001, "orange"))),
+    lines("What shadows would do", "`would_allow`: it was denied. `would_deny`: it was allowed. `fault`: the shadow had no verdict, and "
+          "if it decided that were a deny. `undecided`: those that decide had none.",
+          [Target(rate(SHADOW, f'{WHO}, difference!~"none|dropped"', "route, authorizer, difference"),
+                  "{{route}}, {{authorizer}}: {{difference}}")], unit="ops", width=8, stack=True),
+    lines("Not compared", "Share of questions that a shadow gave no verdict to (`fault`) or was not asked, because its `max_in_flight` "
+          "was taken (`dropped`). Near 1 it is away or too slow; nobody is refused for it.",
+          [Target(f"{rate(SHADOW, f'{WHO}, {NO_VERDICT}', ROUTE_AND)} / {rate(SHADOW, WHO, ROUTE_AND)}",
+                  "{{route}}, {{authorizer}}")], unit="percentunit", maximum=1, width=8),
+]
+
 CERTIFICATES = [
     lines("Certificates: time left", "Of the certificates and authorities that are configured. After it every question ends "
           "in `tls`, or MinIO can no longer ask: renew the file. Nothing here: none is configured.",
@@ -67,5 +89,6 @@ def page():
         "countersign-authorizers", "Countersign: authorizers",
         "Whether the authorizers answer, how fast, and what came of each attempt. A red number means that callers are "
         "refused because somebody else failed.",
-        [("Now", NOW), ("Answers", ANSWERS), ("When one fails", PROTECTION), ("TLS", CERTIFICATES)],
+        [("Now", NOW), ("Answers", ANSWERS), ("When one fails", PROTECTION), ("Tried out", TRIED_OUT),
+         ("TLS", CERTIFICATES)],
         [choice("authorizer", "Authorizer", "Which authorizers", REQUESTS, 'authorizer!="unknown"')])

@@ -17,6 +17,8 @@
 //! `laboratory/versions.rs`. A part that this machine cannot have is an `Error::Missing`, which `require` turns into a
 //! test that says that it did not run.
 
+pub mod audit_sink;
+pub mod browser;
 pub mod collector;
 pub mod countersign;
 mod error;
@@ -48,6 +50,9 @@ pub const SAMPLE_POLICY: &str = include_str!("../../config/opa/policy.rego");
 /// What the dashboards are generated with.
 const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards/source/requirements.txt");
 
+/// What the recipes of `docs/CONSUMING.md` are run with.
+const CONSUMERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxy/tests/integration/consuming/requirements.txt");
+
 /// Where the parts are kept.
 #[derive(Debug, Clone)]
 pub struct Laboratory {
@@ -64,6 +69,11 @@ impl Laboratory {
         let cache = cache.ok_or_else(missing).map_err(Error::io("opening the laboratory"))?.join("countersign");
         std::fs::create_dir_all(&cache).map_err(Error::path("making", &cache))?;
         Ok(Self { cache: cache.into() })
+    }
+
+    /// Where `loadtest up` says what runs where.
+    pub fn environment_file(&self) -> PathBuf {
+        self.cache.join("up.env")
     }
 
     pub fn kafka(&self) -> kafka::Setup {
@@ -129,9 +139,13 @@ impl Laboratory {
             ("prometheus", recipes::prometheus()),
             ("opa", recipes::opa(cache)),
             ("collector", recipes::collector(cache)),
+            ("browser", recipes::debian("chromium", versions::BROWSER_PACKAGE)),
             ("mc", recipes::mc(cache)),
             ("minio", recipes::minio(cache)),
+            ("kcat", recipes::debian("kcat", "kcat")),
+            ("jq", recipes::debian("jq", "jq")),
             ("dashboards", recipes::python_packages(cache, Path::new(DASHBOARDS))),
+            ("consumers", recipes::python_packages(cache, Path::new(CONSUMERS))),
         ]
     }
 

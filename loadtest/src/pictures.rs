@@ -1,5 +1,5 @@
-//! `loadtest pictures`: a Countersign through six minutes of good and bad times, and what the dashboards showed of them as
-//! PNG. Grafana itself is not needed: `dashboards/source/draw.py` draws the panels of the same JSON from the same
+//! `loadtest pictures`: a Countersign through six minutes of good and bad times, and what the dashboards and the status page
+//! showed of them as PNG. Grafana itself is not needed: `dashboards/source/draw.py` draws the panels of the same JSON from the same
 //! Prometheus. For docs/; nothing is measured or asserted here.
 
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, ensure};
 
+use crate::laboratory::browser::{Browser, Window};
 use crate::laboratory::countersign::Countersign;
 use crate::laboratory::kafka::Kafka;
 use crate::laboratory::prometheus::Prometheus;
@@ -54,9 +55,9 @@ async fn draw(out: &Path) -> anyhow::Result<()> {
     let packages = lab.python_packages(&Path::new(DASHBOARDS).join("source/requirements-draw.txt")).await?;
     let mut stage = Stage::set(&lab).await?;
     let begun = now()?;
-    stage.play().await?;
-    let url = stage.prometheus.url();
     std::fs::create_dir_all(out).with_context(|| format!("making `{}`", out.display()))?;
+    stage.play(&lab, out).await?;
+    let url = stage.prometheus.url();
     let mut python = tokio::process::Command::new("python3");
     python.env("PYTHONPATH", packages).arg(Path::new(DASHBOARDS).join("source/draw.py"));
     python.args(["--prometheus", &url, "--start", &begun.to_string(), "--end", &now()?.to_string()]);
@@ -163,7 +164,7 @@ impl Stage {
     }
 
     /// Good times, a slow authorizer, one that answers nothing, no Kafka, and somebody at the wrong door.
-    async fn play(&mut self) -> anyhow::Result<()> {
+    async fn play(&mut self, lab: &Laboratory, out: &Path) -> anyhow::Result<()> {
         say("all is well", 60).await;
         self.opa.set(policy(Duration::from_millis(180)));
         say("the authorizer is slow", 45).await;
@@ -177,6 +178,7 @@ impl Stage {
         say("all is well", 20).await;
         self.kafka.stop().await;
         say("no Kafka", 60).await;
+        self.status(lab, out).await?;
         self.kafka.start_again().await?;
         eprintln!("somebody asks what MinIO would not");
         for _ in 0..80 {
@@ -185,6 +187,15 @@ impl Stage {
         }
         http::post_json(&self.countersign.url(), "").await?;
         say("all is well", 40).await;
+        Ok(())
+    }
+
+    /// The page for people as it is now.
+    async fn status(&self, lab: &Laboratory, out: &Path) -> anyhow::Result<()> {
+        let mut browser = Browser::start(lab).await?;
+        let url = format!("http://{}/status", self.countersign.admin());
+        browser.visit(&url, Window::DESK).await?;
+        browser.picture(&out.join("status.png")).await?;
         Ok(())
     }
 }

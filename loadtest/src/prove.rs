@@ -13,12 +13,16 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
+mod aside;
+mod bulkhead;
 mod cached;
 mod countersign;
 mod expiry;
 mod outcome;
 mod peers;
 mod process;
+mod shadow;
+mod telemetry;
 mod turns;
 mod verify;
 
@@ -58,6 +62,11 @@ pub struct Scenario {
 /// Every timed claim.
 pub const SCENARIOS: &[Scenario] = &[
     Scenario {
+        name: "bulkhead",
+        about: "an authorizer that slows to 5 s: its breaker opens, memory is flat, other routes' p99 is within 10 %",
+        prove: |options| Box::pin(bulkhead::prove(options)),
+    },
+    Scenario {
         name: "cached",
         about: "a cached allow with a synced record: at least 3 times OPA asked directly, below 150 MiB",
         prove: |options| Box::pin(cached::prove(options)),
@@ -66,6 +75,16 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "expiry",
         about: "a cached allow ends with its lifetime: the last one is answered less than 20 ms after it",
         prove: |options| Box::pin(expiry::prove(options)),
+    },
+    Scenario {
+        name: "shadow",
+        about: "2,000 questions/s beside a shadow that hangs or always differs: p50, p99 and memory against without",
+        prove: |options| Box::pin(shadow::prove(options)),
+    },
+    Scenario {
+        name: "telemetry",
+        about: "traces at the default sample, to a real collector, cost at most 3 % of the rate of cached allows",
+        prove: |options| Box::pin(telemetry::prove(options)),
     },
     Scenario {
         name: "verify",

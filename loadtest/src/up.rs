@@ -1,5 +1,6 @@
 //! `loadtest up`: everything real around a real Countersign, kept running for a person; and `loadtest install`.
 
+use crate::laboratory::audit_sink::AuditSink;
 use crate::laboratory::collector::Collector;
 use crate::laboratory::countersign::Countersign;
 use crate::laboratory::kafka::Kafka;
@@ -25,9 +26,13 @@ const BINARY: &str = "COUNTERSIGN_BIN";
 const WATCH: Duration = Duration::from_secs(1);
 
 /// What runs. Fields are dropped in this order: whoever asks goes before whoever answers.
-struct Stand {
+#[derive(Debug)]
+pub struct Stand {
     mc: Mc,
     minio: Minio,
+    audit: AuditSink,
+    binary: PathBuf,
+    environment: PathBuf,
     prometheus: Prometheus,
     countersign: Countersign,
     collector: Collector,
@@ -65,7 +70,8 @@ pub async fn up() -> anyhow::Result<()> {
         }
     };
     let run = async {
-        let stand = start().await?;
+        let lab = Laboratory::open()?;
+        let stand = start(&binary().await?, &lab.environment_file()).await?;
         stand.describe();
         stand.until_a_part_ends().await
     };
@@ -78,16 +84,18 @@ pub async fn up() -> anyhow::Result<()> {
     }
 }
 
-async fn start() -> anyhow::Result<Stand> {
+/// Starts the whole set around the Countersign `binary`, and writes where everything is into `environment`, for shells.
+/// # Errors
+/// When a part cannot be started.
+pub async fn start(binary: &Path, environment: &Path) -> anyhow::Result<Stand> {
     let lab = Laboratory::open()?;
-    let binary = binary().await?;
     let kafka = started("kafka", lab.kafka().start().await)?;
     kafka.create_topic(TOPIC, 3).await?;
     kafka.create_topic(CHECKPOINTS, 1).await?;
     let opa = started("opa", lab.opa().start().await)?;
     let collector = started("collector", lab.collector().start().await)?;
     let countersign = lab
-        .countersign(&binary)
+        .countersign(binary)
         .config(&configuration(&kafka, &opa, &collector))
         .file("minio.token", MINIO_TOKEN)
         .file("admin.token", ADMIN_TOKEN);
@@ -95,11 +103,16 @@ async fn start() -> anyhow::Result<Stand> {
     countersign.until_recording().await?;
     let prometheus = started("prometheus", lab.prometheus().scrape(&countersign.admin()).start().await)?;
     // Last, and only now: a MinIO that finds nobody to ask serves root unasked.
-    let minio = lab.minio().plugin(&countersign.url(), Some(MINIO_TOKEN)).start().await;
+    let audit = AuditSink::start(&countersign.home().join("minio-audit.jsonl")).await?;
+    let minio = lab.minio().plugin(&countersign.url(), Some(MINIO_TOKEN)).audit_to(&audit.url()).start().await;
     let minio = started("minio", minio)?;
     let mc = minio.mc()?.user("alice", "alice-secret").await?.user("bob", "bob-secret").await?;
     mc.run(&["mb", &format!("root/{BUCKET}")]).await?;
-    Ok(Stand { mc, minio, prometheus, countersign, collector, opa, kafka })
+    let (binary, environment) = (binary.to_owned(), environment.to_owned());
+    let stand = Stand { mc, minio, audit, binary, environment, prometheus, countersign, collector, opa, kafka };
+    let file = &stand.environment;
+    std::fs::write(file, stand.variables()?).with_context(|| format!("writing `{}`", file.display()))?;
+    Ok(stand)
 }
 
 fn started<T>(part: &str, outcome: crate::laboratory::Result<T>) -> anyhow::Result<T> {
@@ -180,13 +193,38 @@ impl Stand {
             println!("{part:<12} {address:<44} {remark}");
         }
         println!("\nspool        {}", self.countersign.spool().display());
+        println!("MinIO audit  {}", self.audit.file().display());
         println!("log          {}", self.countersign.log_file().display());
         println!("\nTry:\n");
         let host = self.minio.url().replace("http://", "http://alice:alice-secret@");
         println!("  MC_HOST_alice={host} {} cp Cargo.toml alice/{BUCKET}/home/alice/", self.mc.program().display());
         println!("  countersign tail --brokers {} --topic {TOPIC}", self.kafka.bootstrap());
-        println!("  curl http://{}/metrics", self.countersign.admin());
+        println!("  http://{}/status in a browser", self.countersign.admin());
+        println!("\nOr follow docs/TUTORIAL.md, after `. {}`.", self.environment.display());
         println!("\nCtrl-C stops everything.");
+    }
+
+    /// The same for shells: addresses, files, credentials of the laboratory, and where its programs are.
+    fn variables(&self) -> anyhow::Result<String> {
+        let directory = |program: &Path| program.parent().map(|parent| parent.display().to_string());
+        let programs = [directory(&self.binary), directory(self.mc.program())].map(Option::unwrap_or_default).join(":");
+        let host = |user: &str, secret: &str| self.minio.url().replace("http://", &format!("http://{user}:{secret}@"));
+        let opa = self.opa.pid().context("OPA has ended")?;
+        let rows = [
+            ("ADMIN", self.countersign.admin()),
+            ("KAFKA", self.kafka.bootstrap()),
+            ("TOPIC", TOPIC.to_owned()),
+            ("CHECKPOINTS", CHECKPOINTS.to_owned()),
+            ("PUBLIC_KEY", self.countersign.spool().join("signing.pub").display().to_string()),
+            ("COLLECTOR_LOG", self.collector.log_file().display().to_string()),
+            ("MINIO_AUDIT", self.audit.file().display().to_string()),
+            ("OPA_PID", opa.to_string()),
+            ("MC_HOST_root", host(ROOT_USER, ROOT_PASSWORD)),
+            ("MC_HOST_alice", host("alice", "alice-secret")),
+            ("MC_HOST_bob", host("bob", "bob-secret")),
+        ];
+        let rows = rows.map(|(name, value)| format!("export {name}='{value}'\n"));
+        Ok(rows.concat() + &format!("export PATH='{programs}':\"$PATH\"\n"))
     }
 
     fn parts(&self) -> [(&str, &Part); 6] {
@@ -207,5 +245,12 @@ impl Stand {
             }
             tokio::time::sleep(WATCH).await;
         }
+    }
+}
+
+impl Drop for Stand {
+    /// What the file says is true no longer.
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.environment).ok();
     }
 }

@@ -1,5 +1,5 @@
-//! The listener for machines and people that look after us: `/metrics`, `/livez` (`/healthz`), `/readyz`, and `/purge`,
-//! the one that changes anything. Decides nothing. Built and bound by `app`.
+//! The listener for machines and people that look after us: `/metrics`, `/status` (`/status.json`), `/livez` (`/healthz`),
+//! `/readyz`, and `/purge`, the one that changes anything. Decides nothing. Built and bound by `app`.
 
 pub mod purge;
 
@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{Method, StatusCode};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::http::ResponseHeader;
@@ -20,6 +23,7 @@ use tokio::time::timeout;
 
 use crate::admin::purge::{Purge, Refused};
 use crate::metrics::{self, Metrics};
+use crate::status::{self, Status};
 
 /// From accepting, or the answer before, to the last byte of a request's header.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,6 +35,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_CONNECTIONS: usize = 64;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
 /// The one path that takes a body.
 const PURGE: &str = "/purge";
 
@@ -58,6 +63,7 @@ pub struct Admin {
     metrics: Arc<Metrics>,
     readiness: Readiness,
     purge: Option<Purge>,
+    status: Option<Arc<Status>>,
     connections: Semaphore,
 }
 
@@ -75,6 +81,10 @@ impl Answer {
         Self { status, content_type: TEXT, body: Bytes::from_static(body.as_bytes()), allow: None }
     }
 
+    fn page(content_type: &'static str, body: String) -> Self {
+        Self { status: StatusCode::OK, content_type, body: Bytes::from(body), allow: None }
+    }
+
     fn not_allowed(allow: &'static str) -> Self {
         Self { allow: Some(allow), ..Self::text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n") }
     }
@@ -88,10 +98,15 @@ impl Answer {
     }
 
     fn header(&self) -> pingora::Result<ResponseHeader> {
-        let mut header = ResponseHeader::build(self.status, Some(4))?;
+        let mut header = ResponseHeader::build(self.status, Some(7))?;
         header.insert_header(CONTENT_TYPE, self.content_type)?;
         header.insert_header(CONTENT_LENGTH, self.body.len())?;
         header.insert_header(CACHE_CONTROL, "no-store")?;
+        header.insert_header(X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+        if self.content_type == HTML {
+            header.insert_header(CONTENT_SECURITY_POLICY, status::content_security_policy())?;
+            header.insert_header(REFERRER_POLICY, "no-referrer")?;
+        }
         if let Some(allow) = self.allow {
             header.insert_header(ALLOW, allow)?;
         }
@@ -101,7 +116,7 @@ impl Answer {
 
 impl Admin {
     pub fn new(metrics: Arc<Metrics>, readiness: Readiness) -> Self {
-        Self { metrics, readiness, purge: None, connections: Semaphore::new(MAX_CONNECTIONS) }
+        Self { metrics, readiness, purge: None, status: None, connections: Semaphore::new(MAX_CONNECTIONS) }
     }
 
     /// Lets those who may take answers of the cache back.
@@ -110,21 +125,26 @@ impl Admin {
         Self { purge: Some(purge), ..self }
     }
 
+    /// Shows the page for people.
+    #[must_use]
+    pub fn showing(self, status: Arc<Status>) -> Self {
+        Self { status: Some(status), ..self }
+    }
+
     fn answer(&self, method: &Method, path: &str) -> Answer {
-        if !matches!(path, "/metrics" | "/livez" | "/healthz" | "/readyz") {
+        let status = self.status.as_ref().filter(|_| matches!(path, "/status" | "/status.json"));
+        if status.is_none() && !matches!(path, "/metrics" | "/livez" | "/healthz" | "/readyz") {
             return Answer::text(StatusCode::NOT_FOUND, "not found\n");
         }
         if method != Method::GET {
             return Answer::not_allowed("GET");
         }
-        match path {
-            "/metrics" => Answer {
-                status: StatusCode::OK,
-                content_type: metrics::CONTENT_TYPE,
-                body: Bytes::from(self.metrics.encode()),
-                allow: None,
-            },
-            "/readyz" if !self.readiness.is_ready() => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        let ready = self.readiness.is_ready();
+        match (path, status) {
+            ("/metrics", _) => Answer::page(metrics::CONTENT_TYPE, self.metrics.encode()),
+            ("/status", Some(status)) => Answer::page(HTML, status.html(ready)),
+            (_, Some(status)) => Answer::page(JSON, status.json(ready)),
+            ("/readyz", _) if !ready => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             _ => Answer::text(StatusCode::OK, "ok\n"),
         }
     }
@@ -204,7 +224,7 @@ mod tests {
     #[test]
     fn nothing_else_is_there() {
         let (admin, _) = admin();
-        for path in ["/", "/metrics/", "/Livez", "/readyz%00", "//metrics", "/purge"] {
+        for path in ["/", "/metrics/", "/Livez", "/readyz%00", "//metrics", "/purge", "/status", "/status.json"] {
             assert_eq!(admin.answer(&Method::GET, path).status, StatusCode::NOT_FOUND, "{path}");
         }
         assert_eq!(admin.answer(&Method::POST, "/metrics").status, StatusCode::METHOD_NOT_ALLOWED);

@@ -34,6 +34,7 @@ use crate::front::{Draining, Front};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::pipeline::Pipeline;
+use crate::status::{self, Status};
 use crate::trace::Tracer;
 
 /// How long the chain may take to be closed and synced.
@@ -56,6 +57,8 @@ pub enum AppError {
     Bind { address: SocketAddr, error: std::io::Error },
     #[error("cannot publish: {0}")]
     Publish(String),
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
 }
 
 impl AppError {
@@ -63,7 +66,7 @@ impl AppError {
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Part(_) | Self::Spool(_) => true,
-            Self::Bind { .. } | Self::Publish(_) => false,
+            Self::Bind { .. } | Self::Publish(_) | Self::Thread(_) => false,
         }
     }
 }
@@ -75,6 +78,8 @@ pub struct App {
     publisher: Option<Publisher>,
     /// Looks for readers of the spool.
     accessed: accessed::Watch,
+    /// Looks at the metrics for the status page.
+    looking: status::Watch,
     tracer: Tracer,
     readiness: Readiness,
     draining: Draining,
@@ -102,11 +107,14 @@ impl App {
         let publisher = parts::publisher(config, backlog, &metrics, &tracer)?;
         let accessed = accessed::Watch::spawn(spool.clone(), &config.audit.spool).map_err(StartError::Thread)?;
 
+        let status = Status::new(metrics.clone(), spool.clone(), parts::status(config));
+        let looking = status.watch().map_err(AppError::Thread)?;
         let options = parts::pipeline(config, privacy, generation);
         let pipeline = Arc::new(Pipeline::new(decider, spool.clone(), tracer.clone(), metrics.clone(), options));
         let (readiness, draining) = (Readiness::default(), Draining::default());
         let access = Arc::new(ArcSwap::from_pointee(parts::access(config)));
-        let admin = Admin::new(metrics.clone(), readiness.clone()).purging(parts::purge(&access, &pipeline));
+        let purge = parts::purge(&access, &pipeline);
+        let admin = Admin::new(metrics.clone(), readiness.clone()).showing(status).purging(purge);
         let options = parts::front(config);
         let front = Arc::new(Front::new(pipeline.clone(), spool.clone(), metrics.clone(), draining.clone(), options));
         let level = Box::new(log.level());
@@ -117,7 +125,7 @@ impl App {
         let running = reload::Running { pipeline, front, access, spool: spool.clone(), metrics, level };
         let reload = file.map(|file| Reloader::new(running, file.to_owned(), loaded));
         let drain = config.listen.drain;
-        Ok(Self { server, spool, publisher, accessed, tracer, readiness, draining, drain, reload })
+        Ok(Self { server, spool, publisher, accessed, looking, tracer, readiness, draining, drain, reload })
     }
 
     /// One more listener in the same process; the demo's authorizer.
@@ -127,7 +135,7 @@ impl App {
 
     /// Answers until told to stop, then stops in order. Returns when everything has ended.
     pub fn run(self, stop: Stop) {
-        let Self { server, spool, publisher, accessed, tracer, readiness, draining, drain, reload } = self;
+        let Self { server, spool, publisher, accessed, looking, tracer, readiness, draining, drain, reload } = self;
         let hangup = reload.and_then(|(reloader, hangup)| match reloader.spawn() {
             Ok(()) => Some(hangup),
             Err(error) => {
@@ -142,6 +150,7 @@ impl App {
         server.run(RunArgs { shutdown_signal: Box::new(stop.watch(drain, begin, hangup)) });
         tracing::info!("no longer listening; closing the chain");
         drop(accessed);
+        drop(looking);
         if !spool.close(CLOSE_LIMIT) {
             tracing::error!("the chain could not be closed in time; the next start will say so in its first record");
         }

@@ -20,11 +20,13 @@ pub mod note;
 pub mod orphan;
 pub mod publisher;
 pub mod reader;
+pub mod recent;
 pub mod record;
 pub mod recovery;
 pub mod scan;
 pub mod schema;
 pub mod segment;
+pub mod shadow;
 pub mod shared;
 #[cfg(test)]
 pub mod simulation;

@@ -1,6 +1,7 @@
 //! Something that can be asked for a verdict. One question, one attempt, within a limit: no retry, no cache, no
 //! opinion about what a fault means. Called by `decide::attempt`.
 
+pub mod conformance;
 pub mod exchange;
 pub mod freshness;
 pub mod resolve;

@@ -2,12 +2,14 @@
 
 pub mod check;
 pub mod demo;
+pub mod explain;
 pub mod keygen;
 pub mod pseudonym;
 pub mod publish;
 pub mod purge;
 pub mod readers;
-
+pub mod reconcile;
+pub mod replay;
 pub mod schema;
 pub mod serve;
 pub mod tail;
@@ -51,12 +53,18 @@ pub enum Command {
     Check(check::Args),
     /// Show records as they come, from Kafka or a spool.
     Tail(tail::TailArgs),
+    /// Say why a decision is what it is, and what to do about a fault.
+    Explain(Box<explain::ExplainArgs>),
+    /// Compare with MinIO's own audit log: operations without a decision, decisions without an operation.
+    Reconcile(Box<reconcile::ReconcileArgs>),
     /// Say whether the trail is whole: nothing missing, changed or forged.
     Verify(verify::VerifyArgs),
     /// Print the pseudonym that records have instead of a name.
     Pseudonym(pseudonym::Args),
     /// Take answers of a running Countersign's cache back, so that they are asked for again.
     Purge(purge::Args),
+    /// Ask a candidate authorizer what the records hold, and say where it differs.
+    Replay(replay::ReplayArgs),
     /// Ship a spool that lost its process, or publish delivered records again.
     Publish(publish::Args),
     /// Make a key that signs checkpoints, and its public half.
@@ -72,9 +80,12 @@ impl Command {
             Self::Demo(args) => demo::run(&args),
             Self::Check(args) => check::run(&args),
             Self::Tail(args) => read(tail::run(&args, &Places).map(|()| Exit::Fine)),
+            Self::Explain(args) => read(explain::run(&args, &Places)),
+            Self::Reconcile(args) => read(reconcile::run(&args, &Places)),
             Self::Verify(args) => read(verify::run(&args, &Places)),
             Self::Pseudonym(args) => pseudonym::run(&args),
             Self::Purge(args) => purge::run(&args),
+            Self::Replay(args) => read(replay::run(&args, &Places)),
             Self::Publish(args) => read(publish::run(&args)),
             Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),

@@ -5,11 +5,13 @@ pub mod attempt;
 pub mod breaker;
 pub mod cache;
 pub mod combine;
+pub mod complaints;
 pub mod flight;
 pub mod memory;
 pub mod moment;
 pub mod purge;
 pub mod recheck;
+pub mod shadow;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,14 +22,16 @@ use uuid::Uuid;
 
 use crate::audit::spool::Spool;
 use crate::authorizer::Authorizer;
-use crate::decide::attempt::{Asking, Guarded, Limits};
+use crate::decide::attempt::{Asking, Guarded, Limits, Role};
 use crate::decide::combine::Asked;
 use crate::decide::memory::{Known, Looked, Memory, Worth};
 use crate::decide::purge::Rule;
 use crate::decide::recheck::Due;
+use crate::decide::shadow::{Beside, Shadows};
 use crate::metrics::Metrics;
 use crate::policy::decided::{CacheUse, Decided, Outcome};
 use crate::policy::key::IgnoreList;
+use crate::policy::privacy::Privacy;
 use crate::policy::request::Request;
 use crate::policy::route::{Globs, Route, Routes};
 use crate::policy::verdict::{CacheState, Origin, Reason};
@@ -43,6 +47,9 @@ pub const MAX_CACHED_QUESTION: usize = 10_000;
 pub struct Options {
     /// Routes name them by their place here.
     pub authorizers: Vec<(Arc<dyn Authorizer>, Limits)>,
+    /// Those that are only tried out, apart from the others also where both are the same authorizer: own connections, own
+    /// breaker, own bulkhead. Routes name them by their place here.
+    pub shadows: Vec<(Arc<dyn Authorizer>, Limits)>,
     pub routes: Routes,
     pub cache: CacheOptions,
 }
@@ -69,6 +76,8 @@ pub enum OptionsError {
     AsksUnknown(Arc<str>),
     #[error("route `{0}` asks `{1}` twice")]
     AsksTwice(Arc<str>, Arc<str>),
+    #[error("route `{0}` tries out an authorizer that does not exist")]
+    TriesUnknown(Arc<str>),
 }
 
 /// What is left to do for a decision once its record is durable.
@@ -84,6 +93,7 @@ enum Work {
 
 pub struct Decider {
     authorizers: Vec<Guarded>,
+    shadows: Arc<Shadows>,
     routes: Routes,
     memory: Memory,
     metrics: Arc<Metrics>,
@@ -93,14 +103,22 @@ pub struct Decider {
 
 impl Decider {
     pub fn new(options: Options, metrics: Arc<Metrics>) -> Result<Self, OptionsError> {
-        let guard = |(authorizer, limits)| Guarded::new(authorizer, limits, metrics.clone());
-        let authorizers: Vec<Guarded> = options.authorizers.into_iter().map(guard).collect();
+        let guard = |role| {
+            let metrics = metrics.clone();
+            move |(authorizer, limits)| Guarded::new(authorizer, role, limits, metrics.clone())
+        };
+        let authorizers: Vec<Guarded> = options.authorizers.into_iter().map(guard(Role::Decides)).collect();
+        let shadows = options.shadows.into_iter().map(guard(Role::Shadow)).collect();
+        let shadows = Arc::new(Shadows::new(shadows, metrics.clone()));
         for route in options.routes.iter() {
             check(route, &authorizers)?;
+            if route.shadow.iter().any(|place| *place >= shadows.len()) {
+                return Err(OptionsError::TriesUnknown(route.name.clone()));
+            }
             metrics.cache_enabled(&route.name, options.cache.entries > 0 && !route.cache.is_off());
         }
         let memory = Memory::new(options.cache, &options.routes, metrics.clone());
-        Ok(Self { authorizers, routes: options.routes, memory, metrics, retired: AtomicBool::new(false) })
+        Ok(Self { authorizers, shadows, routes: options.routes, memory, metrics, retired: AtomicBool::new(false) })
     }
 
     /// Decides a question that came from `client`, in time for an answer by `deadline`. `id` is the id that the
@@ -152,8 +170,15 @@ impl Decider {
         self.memory.purge(rule);
     }
 
-    /// Where it is recorded what becomes of the cache.
-    pub fn report_to(&self, spool: Spool) {
+    /// What shadows are to be asked about `request`, which was decided like this, once its answer has left. `id` is that
+    /// of its record.
+    pub fn beside(&self, request: Request, decided: &Decided, id: Uuid, trace: &trace::Context) -> Option<Box<Beside>> {
+        self.shadows.beside(&self.routes, (id, trace), request, decided)
+    }
+
+    /// Where it is recorded what becomes of the cache, and what shadows say; `privacy` holds for their words.
+    pub fn report_to(&self, spool: Spool, privacy: Privacy) {
+        self.shadows.report_to(spool.clone(), privacy);
         if let Some(rechecks) = self.memory.rechecks() {
             rechecks.report_to(spool);
         }

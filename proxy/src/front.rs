@@ -134,7 +134,9 @@ impl Front {
         if !whole || self.draining.begun() {
             session.set_keepalive(None);
         }
-        tokio::time::timeout(WRITE_TIMEOUT, self.write(&mut session, &reply)).await.ok()?.ok()?;
+        let written = tokio::time::timeout(WRITE_TIMEOUT, self.write(&mut session, &reply)).await;
+        reply.left();
+        written.ok()?.ok()?;
         if !whole {
             linger(session, LINGER).await;
             return None;

@@ -21,11 +21,11 @@
 //! | row | modules |
 //! |---|---|
 //! | words | `policy::request`, `policy::verdict` |
-//! | pure | `wire`, the rest of `policy`, `audit::record`, `audit::lifecycle`, `audit::envelope`, `audit::segment`, `audit::chain`, `audit::stub` |
+//! | pure | `wire`, the rest of `policy`, `audit::record`, `audit::shadow`, `audit::lifecycle`, `audit::envelope`, `audit::segment`, `audit::chain`, `audit::stub` |
 //! | edges | `metrics`, `trace`, `authorizer`, the rest of `audit`, `kafka` |
 //! | decide | `decide` |
 //! | line | `pipeline` |
-//! | doors | `front`, `admin` |
+//! | doors | `front`, `admin`, `status` |
 //! | root | `config`, `log`, `app`, `commands`, `main` |
 
 pub mod admin;
@@ -41,5 +41,6 @@ pub mod log;
 pub mod metrics;
 pub mod pipeline;
 pub mod policy;
+pub mod status;
 pub mod trace;
 pub mod wire;

@@ -3,7 +3,11 @@
 //! for a log. Called by `commands`, once.
 
 use std::io::{self, Write};
+use std::panic::PanicHookInfo;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -69,7 +73,52 @@ pub fn start(options: Options) -> Result<Log, AlreadySetUp> {
     let (subscriber, log) = subscriber(options, io::stderr());
     // Also takes over from the `log` crate, which pingora and rdkafka write to.
     subscriber.try_init().map_err(|_| AlreadySetUp)?;
+    let panics = Panics::default();
+    // The standard hook writes to standard error itself: a reader that stalls would hold up the decision that panicked.
+    std::panic::set_hook(Box::new(move |info| panics.tell(info, Instant::now())));
     Ok(log)
+}
+
+/// Panics in the log, at most [`PANICS`] in [`PERIOD`]: a defect that every question meets must not fill the disk that the
+/// spool needs. The rest are counted.
+#[derive(Debug, Default)]
+struct Panics {
+    told: Mutex<Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    since: Option<Instant>,
+    lines: u32,
+    left_out: u64,
+}
+
+const PANICS: u32 = 10;
+const PERIOD: Duration = Duration::from_secs(30);
+
+impl Panics {
+    fn tell(&self, info: &PanicHookInfo<'_>, now: Instant) {
+        let Some(left_out) = self.admit(now) else { return };
+        let (file, line) = info.location().map_or(("unknown", 0), |at| (at.file(), at.line()));
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("-");
+        // Not its text: it may quote what a client or an authorizer sent.
+        tracing::error!(file, line, thread, left_out, "panicked: a defect, please report it");
+    }
+
+    /// `None`: too many. Otherwise how many were left out before.
+    fn admit(&self, now: Instant) -> Option<u64> {
+        let mut told = self.told.lock();
+        if told.since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD) {
+            (told.since, told.lines) = (Some(now), 0);
+        }
+        if told.lines == PANICS {
+            told.left_out += 1;
+            return None;
+        }
+        told.lines += 1;
+        Some(std::mem::take(&mut told.left_out))
+    }
 }
 
 fn subscriber(options: Options, out: impl Write + Send + 'static) -> (impl tracing::Subscriber + Send + Sync, Log) {
@@ -138,7 +187,6 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use parking_lot::Mutex;
 
     #[derive(Debug, Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -205,6 +253,38 @@ mod tests {
             tracing::warn!(target: "pingora_core", "trouble");
         });
         assert!(text.contains("trouble") && !text.contains("chatter"), "{text}");
+    }
+
+    /// The hook is the whole process's, so it is a process of its own that panics.
+    #[test]
+    fn a_panic_is_logged_by_its_place_and_without_its_words() {
+        const CHILD: &str = "COUNTERSIGN_TEST_PANICS";
+        const NAME: &str = "log::tests::a_panic_is_logged_by_its_place_and_without_its_words";
+        if std::env::var_os(CHILD).is_some() {
+            let log = start(Options { format: Format::Json, level: Level::INFO }).unwrap();
+            let thread = std::thread::Builder::new().name("decider".to_owned());
+            let panics = || panic!("cannot parse alice's {}", "password");
+            assert!(thread.spawn(panics).unwrap().join().is_err());
+            return drop(log);
+        }
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        let ended = child.args([NAME, "--exact", "--nocapture"]).env(CHILD, "1").output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(ended.status.success(), "{said}");
+        let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 1, "{said}");
+        assert_eq!((&lines[0]["level"], &lines[0]["thread"]), (&"ERROR".into(), &"decider".into()));
+        assert!(lines[0]["file"].as_str().unwrap().ends_with("log.rs") && lines[0]["line"].as_u64() > Some(0));
+        assert!(!said.contains("alice") && !said.contains("password"), "{said}");
+    }
+
+    #[test]
+    fn a_defect_that_everybody_meets_is_told_ten_times_and_counted() {
+        let (panics, begun) = (Panics::default(), Instant::now());
+        let told = (0..1000).filter(|_| panics.admit(begun).is_some()).count();
+        assert_eq!(told, 10);
+        assert_eq!(panics.admit(begun + PERIOD), Some(990));
+        assert_eq!(panics.admit(begun + PERIOD), Some(0));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::policy::compare::Difference;
 use crate::policy::purpose::ActionClass;
 use crate::policy::verdict::{CacheState, Decision, Origin, Reason};
 use names::CertificateUse;
@@ -17,6 +18,7 @@ use plain::Plain;
 use process::Live;
 use series::{Durations, Labels, Series, Trace, labels, register};
 
+pub mod lines;
 pub mod names;
 mod plain;
 mod process;
@@ -30,8 +32,21 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 pub struct Names {
     pub routes: Vec<String>,
     pub authorizers: Vec<String>,
+    /// Which authorizers are shadows of which route.
+    pub shadows: Vec<ShadowName>,
     pub clients: Vec<String>,
     pub generation: String,
+}
+
+/// A route and an authorizer that it only tries out, made once: what comparisons are counted under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShadowName(String);
+
+impl ShadowName {
+    pub fn new(route: &str, authorizer: &str) -> Self {
+        // No name of the configuration has a slash in it.
+        Self(format!("{route}/{authorizer}"))
+    }
 }
 
 /// One decision, as it is counted.
@@ -141,6 +156,10 @@ impl Metrics {
 
     /// OpenMetrics text.
     pub fn encode(&self) -> String {
+        if let Some((records, bytes)) = self.live.undelivered.get().and_then(|read| read()) {
+            set(&self.plain.undelivered_records, records);
+            set(&self.plain.undelivered_bytes, bytes);
+        }
         let mut text = String::with_capacity(64 * 1024);
         match prometheus_client::encoding::text::encode(&mut text, &self.registry) {
             Ok(()) => text,
@@ -171,6 +190,12 @@ impl Metrics {
     /// Where the number of lost log lines is read at each scrape. Only the first call counts.
     pub fn watch_log(&self, lines_dropped: impl Fn() -> u64 + Send + Sync + 'static) {
         self.live.log_lines_dropped.get_or_init(|| Box::new(lines_dropped));
+    }
+
+    /// Where it is read at each scrape how many records and bytes Kafka has not got: a backlog that is a moment old must not
+    /// read as none. Only the first call counts.
+    pub fn watch_undelivered(&self, read: impl Fn() -> Option<(u64, u64)> + Send + Sync + 'static) {
+        self.live.undelivered.get_or_init(|| Box::new(read));
     }
 
     pub fn decision(&self, point: &DecisionPoint<'_>) {
@@ -211,6 +236,23 @@ impl Metrics {
     /// A question that an authorizer was spared.
     pub fn authorizer_not_asked(&self, authorizer: &str, why: Reason) {
         self.series.authorizers.with(Some(authorizer), |authorizer| authorizer.count(why));
+    }
+
+    /// The latency of an attempt that decides nothing. What came of it is counted as a comparison: a shadow that fails is
+    /// no authorizer that is down.
+    pub fn shadow_call(&self, authorizer: &str, latency: Duration) {
+        self.series.authorizers.with(Some(authorizer), |authorizer| {
+            observe(&authorizer.duration, latency, None, SystemTime::now());
+        });
+    }
+
+    pub fn shadow_comparison(&self, name: &ShadowName, difference: Difference) {
+        self.series.shadows.with(Some(&name.0), |shadow| shadow.count(difference));
+    }
+
+    /// A difference that has no record of its own.
+    pub fn shadow_unrecorded(&self) {
+        self.plain.shadow_unrecorded.inc();
     }
 
     pub fn authorizer_breaker(&self, authorizer: &str, open: bool) {

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::audit::envelope::{Draft, Source};
 use crate::audit::record::Facts;
 use crate::audit::spool::{Receipt, Spool};
+use crate::decide::shadow::Beside;
 use crate::decide::{Decider, Fresh, RECORD_RESERVE};
 use crate::metrics::{DecisionPoint, Metrics};
 use crate::pipeline::reply::Reply;
@@ -27,7 +28,7 @@ use crate::policy::privacy::Privacy;
 use crate::policy::purpose::{ActionClass, Purpose};
 use crate::policy::request::Request;
 use crate::policy::signs;
-use crate::policy::verdict::{Durability, Reason};
+use crate::policy::verdict::{Decision, Durability, Reason};
 use crate::trace::{Context, Finished, Tracer};
 use crate::wire::question;
 
@@ -129,7 +130,7 @@ impl Judged {
 
 impl Pipeline {
     pub fn new(decider: Decider, spool: Spool, tracer: Tracer, metrics: Arc<Metrics>, options: Options) -> Self {
-        decider.report_to(spool.clone());
+        decider.report_to(spool.clone(), options.privacy.clone());
         let in_force = ArcSwap::new(InForce::new(Arc::new(decider), options));
         Self { in_force, spool, tracer, metrics }
     }
@@ -139,7 +140,7 @@ impl Pipeline {
     pub fn replace(&self, decider: Option<Decider>, options: Options) {
         let before = self.in_force.load_full();
         let decider = decider.map(|decider| {
-            decider.report_to(self.spool.clone());
+            decider.report_to(self.spool.clone(), options.privacy.clone());
             before.decider.retire();
             Arc::new(decider)
         });
@@ -231,8 +232,22 @@ impl Pipeline {
         built.inspect_err(|error| tracing::error!(%error, id = %case.id, "a record could not be built")).ok()
     }
 
-    /// The record is durable: remember the verdict, count, trace, answer.
-    fn conclude(&self, case: &Case, judged: Judged, recorded: Recorded) -> Reply {
+    /// The record is durable, and the answer is what it says. Unless counting, tracing or remembering it panics: then
+    /// nothing is allowed, and an allow that is recorded is amended.
+    fn conclude(&self, case: &Case, mut judged: Judged, recorded: Recorded) -> Reply {
+        let told = std::panic::catch_unwind(AssertUnwindSafe(|| self.tell(case, &mut judged, &recorded)));
+        let outcome = judged.decided.outcome;
+        if told.is_err() && outcome.decision() == Decision::Allow {
+            self.spool.amend(recorded.receipt, case.id);
+            return Reply::amended(Reason::Internal, case.id);
+        }
+        Reply::decided(&outcome, recorded.receipt, case.id, told.ok().flatten())
+    }
+
+    /// Trace, count, remember the verdict. What it gives back is asked of shadows once the answer has left.
+    fn tell(&self, case: &Case, judged: &mut Judged, recorded: &Recorded) -> Option<Box<Beside>> {
+        #[cfg(test)]
+        tests::defect(&case.inbound.client);
         let Judged { request, decided, fresh } = judged;
         let (decision, reason) = (decided.outcome.decision(), decided.outcome.reason());
         let purpose = request.as_ref().map(Purpose::of);
@@ -247,7 +262,7 @@ impl Pipeline {
                 action: request.as_ref().map(|r| r.action.as_str()),
                 client: &case.inbound.client,
                 peer: case.inbound.peer,
-                decided: &decided,
+                decided,
                 append: Some((recorded.began, recorded.took, recorded.durability.as_str())),
                 latency,
                 record: Some((recorded.receipt.chain().clone(), recorded.receipt.seq())),
@@ -263,10 +278,11 @@ impl Pipeline {
             latency,
             exemplar: kept.then_some(case.context.trace_id),
         });
-        if let Some(fresh) = fresh {
+        if let Some(fresh) = fresh.take() {
             case.in_force.decider.remember(fresh);
         }
-        Reply::decided(&decided.outcome, recorded.receipt, case.id)
+        let request = request.take()?;
+        case.in_force.decider.beside(request, decided, case.id, &case.context)
     }
 
     /// A question turned away before it got a record of its own.
@@ -296,3 +312,6 @@ fn record_id() -> Uuid {
     let millis = u64::try_from(now.as_millis()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,9 @@
 //! Nothing here performs I/O or knows the time. Called by `wire`, `decide` and `pipeline`.
 
 pub mod actor;
+pub mod advice;
 pub mod combine;
+pub mod compare;
 pub mod decided;
 pub mod key;
 pub mod limited;

@@ -50,6 +50,26 @@ pub struct Always {
     pub slow: Option<Duration>,
 }
 
+/// Why a decision is kept whatever the sample says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    Deny,
+    Fault,
+    Slow,
+}
+
+impl Always {
+    pub fn keeps(self, decision: Decision, reason: Reason, advisory: bool, latency: Duration) -> Option<Keeps> {
+        if self.deny && decision == Decision::Deny && !advisory {
+            Some(Keeps::Deny)
+        } else if self.fault && reason.side().is_some() {
+            Some(Keeps::Fault)
+        } else {
+            self.slow.filter(|slow| latency >= *slow).map(|_| Keeps::Slow)
+        }
+    }
+}
+
 /// Why nothing can be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -194,10 +214,7 @@ impl Tracer {
 
 impl On {
     fn keeps(&self, context: &Context, finished: &Finished<'_>) -> bool {
-        let denied = finished.decision == Decision::Deny && !finished.advisory;
-        context.sampled
-            || (self.always.deny && denied)
-            || (self.always.fault && finished.reason.side().is_some())
-            || self.always.slow.is_some_and(|slow| finished.latency >= slow)
+        let Finished { decision, reason, advisory, latency, .. } = *finished;
+        context.sampled || self.always.keeps(decision, reason, advisory, latency).is_some()
     }
 }

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod authzen;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod lax;
 pub mod question;
 pub mod reply;
 pub mod strict;

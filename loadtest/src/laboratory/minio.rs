@@ -44,6 +44,12 @@ impl Setup {
         }
     }
 
+    /// Where it sends an entry for each call that has ended.
+    #[must_use]
+    pub fn audit_to(self, url: &str) -> Self {
+        self.env("MINIO_AUDIT_WEBHOOK_ENABLE_laboratory", "on").env("MINIO_AUDIT_WEBHOOK_ENDPOINT_laboratory", url)
+    }
+
     /// A setting of its environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {

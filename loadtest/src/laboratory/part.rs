@@ -4,8 +4,9 @@
 
 use super::error::{Error, Result};
 use super::install::{say, tail};
+use super::port::{self, Port};
 use super::process::Process;
-use super::{http, kafka, port};
+use super::{http, kafka};
 use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,8 @@ pub(super) struct Plan {
 pub struct Part {
     plan: Plan,
     process: Option<Process>,
+    /// Nobody else's for as long as this may be started again.
+    _ports: Vec<Port>,
 }
 
 /// A directory for one part, readable only by us.
@@ -88,17 +91,13 @@ pub(super) async fn start<const N: usize>(plan: impl Fn([u16; N]) -> Result<Plan
     loop {
         tries += 1;
         let mut ports = [0; N];
-        for at in 0..N {
-            // Under many starts the same one may come again.
-            let mut free = port::free()?;
-            while ports.contains(&free) {
-                free = port::free()?;
-            }
-            if let Some(port) = ports.get_mut(at) {
-                *port = free;
-            }
+        let mut held = Vec::with_capacity(N);
+        for port in &mut ports {
+            let free = port::free()?;
+            *port = free.number();
+            held.push(free);
         }
-        let mut part = Part { plan: plan(ports)?, process: None };
+        let mut part = Part { plan: plan(ports)?, process: None, _ports: held };
         match part.start_again().await {
             Ok(()) => return Ok((part, ports)),
             Err(why) if tries < TRIES && why.is_port_taken() => {}

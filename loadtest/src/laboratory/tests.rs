@@ -171,7 +171,8 @@ async fn minio_asks_its_plugin_for_every_operation() {
 
 #[tokio::test]
 async fn minio_can_be_had_before_its_plugin_answers() {
-    let port = port::free().unwrap();
+    let held = port::free().unwrap();
+    let port = held.number();
     let setup = lab().minio().plugin(&format!("http://127.0.0.1:{port}/"), None);
     let Some(mut minio) = require(setup.start_unready().await) else { return };
     let health = format!("{}/minio/health/cluster", minio.url());

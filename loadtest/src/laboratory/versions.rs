@@ -23,3 +23,5 @@ pub(super) const COLLECTOR_BUILDER_MODULE: &str = "go.opentelemetry.io/collector
 pub(super) const NGINX_PACKAGE: &str = "nginx-light";
 /// The package that holds Prometheus where the distribution is Debian.
 pub(super) const PROMETHEUS_PACKAGE: &str = "prometheus";
+/// The package that holds a browser where the distribution is Debian.
+pub(super) const BROWSER_PACKAGE: &str = "chromium";

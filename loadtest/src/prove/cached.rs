@@ -49,8 +49,9 @@ fn limits(rows: &[Row], ratios: &BTreeMap<String, f64>) -> Vec<Limit> {
     ]
 }
 
+/// Whether `asked` questions at the authorizer are few beside the decisions of the first row.
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 questions")]
-fn from_cache(asked: u64, rows: &[Row], options: &Options) -> anyhow::Result<()> {
+pub(super) fn from_cache(asked: u64, rows: &[Row], options: &Options) -> anyhow::Result<()> {
     let decisions: f64 = rows.first().map_or(0.0, |row| row.rates.iter().sum::<f64>()) * options.seconds;
     let said = format!("the authorizer was asked {asked} times for some {decisions:.0} decisions");
     ensure!(asked as f64 <= decisions * MISSES, "{said}: these are no cached decisions");

@@ -26,12 +26,13 @@ use crate::front::tokens::{LOCAL, Tokens};
 use crate::kafka::client::Connection;
 use crate::kafka::sink::{self, KafkaSink};
 use crate::log;
-use crate::metrics::{Certificate, Metrics, Names};
+use crate::metrics::{Certificate, Metrics, Names, ShadowName};
 use crate::pipeline::{self, Pipeline};
 use crate::policy::key::IgnoreList;
 use crate::policy::privacy::Privacy;
 use crate::policy::privacy::key::Key;
 use crate::policy::route::{Combine, Globs, Lifetimes, Matcher, Route, Routes};
+use crate::status;
 use crate::trace::{self, Tracer};
 
 /// One export of spans; a collector that takes longer loses them.
@@ -60,24 +61,34 @@ pub fn names(config: &Config, generation: &str) -> Names {
     Names {
         routes: config.routes.iter().map(|route| route.name.clone()).collect(),
         authorizers: config.authorizers.iter().map(|authorizer| authorizer.name.clone()).collect(),
+        shadows: config.routes.iter().flat_map(shadow_names).collect(),
         clients,
         generation: generation.to_owned(),
     }
 }
 
-/// `generation` counts the deciders of a process.
+fn shadow_names(route: &meant::Route) -> impl Iterator<Item = ShadowName> {
+    route.shadow.iter().map(|authorizer| ShadowName::new(&route.name, authorizer))
+}
+
+/// What decides, and what is tried out beside it. Takes everything from the configuration, so that a reload that makes
+/// another one replaces shadows together with routes. `generation` counts the deciders of a process.
 pub fn decider(config: &Config, generation: u64, metrics: &Arc<Metrics>) -> Result<Decider, PartError> {
-    let (mut authorizers, mut certificates) = (Vec::new(), Vec::new());
-    for authorizer in &config.authorizers {
+    let mut certificates = Vec::new();
+    let mut built = |authorizer: &meant::Authorizer| {
         let webhook = webhook(authorizer)?;
         certificates.extend(webhook.certificates().iter().map(|(used, ends)| Certificate {
             used: *used,
             name: authorizer.name.clone(),
             ends: *ends,
         }));
-        authorizers.push((Arc::new(webhook) as Arc<dyn Authorizer>, limits(authorizer)));
-    }
-    let routes = Routes::new(config.routes.iter().map(|route| self::route(config, route)).collect());
+        Ok((Arc::new(webhook) as Arc<dyn Authorizer>, limits(authorizer)))
+    };
+    let authorizers = config.authorizers.iter().map(&mut built).collect::<Result<_, PartError>>()?;
+    // Built a second time, also where it decides elsewhere: what hangs as a shadow must not take a connection from those.
+    let tried = tried(config);
+    let shadows = tried.iter().map(|authorizer| built(authorizer)).collect::<Result<_, PartError>>()?;
+    let routes = Routes::new(config.routes.iter().map(|route| self::route(config, &tried, route)).collect());
     let cache = CacheOptions {
         entries: config.cache.entries,
         actions: Globs::new(&config.cache.actions),
@@ -85,20 +96,28 @@ pub fn decider(config: &Config, generation: u64, metrics: &Arc<Metrics>) -> Resu
         generation,
         recheck: config.cache.recheck,
     };
-    let decider = Decider::new(decide::Options { authorizers, routes, cache }, metrics.clone())?;
+    let decider = Decider::new(decide::Options { authorizers, shadows, routes, cache }, metrics.clone())?;
     // Only now: a configuration that is refused changes nothing.
     metrics.certificates(&certificates);
     Ok(decider)
 }
 
-fn webhook(authorizer: &meant::Authorizer) -> Result<Webhook, PartError> {
+/// Authorizers that some route tries out, each once.
+fn tried(config: &Config) -> Vec<&meant::Authorizer> {
+    let is_shadow =
+        |authorizer: &&meant::Authorizer| config.routes.iter().any(|route| route.shadow.contains(&authorizer.name));
+    config.authorizers.iter().filter(is_shadow).collect()
+}
+
+/// How an authorizer is asked.
+pub fn webhook_options(authorizer: &meant::Authorizer) -> webhook::Options {
     let tls = authorizer.tls.as_ref().map_or_else(tls::Options::default, |tls| tls::Options {
         ca: tls.ca.as_ref().map(|ca| ca.path.clone()),
         certificate: tls.identity.as_ref().map(|identity| identity.certificate.path.clone()),
         key: tls.identity.as_ref().map(|identity| identity.key.path.clone()),
         server_name: Some(tls.server_name.clone()),
     });
-    let options = webhook::Options {
+    webhook::Options {
         name: authorizer.name.as_str().into(),
         url: authorizer.url.clone(),
         token: authorizer.token.clone(),
@@ -108,11 +127,16 @@ fn webhook(authorizer: &meant::Authorizer) -> Result<Webhook, PartError> {
             meant::Dialect::Minio => Dialect::Minio,
             meant::Dialect::Authzen => Dialect::Authzen,
         },
-    };
-    Webhook::new(options).map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })
+    }
 }
 
-fn limits(authorizer: &meant::Authorizer) -> Limits {
+fn webhook(authorizer: &meant::Authorizer) -> Result<Webhook, PartError> {
+    Webhook::new(webhook_options(authorizer))
+        .map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })
+}
+
+/// What guards it.
+pub fn limits(authorizer: &meant::Authorizer) -> Limits {
     let retry = |on: &meant::RetryOn| match on {
         meant::RetryOn::Dns => RetryOn::Dns,
         meant::RetryOn::Connect => RetryOn::Connect,
@@ -137,8 +161,9 @@ fn limits(authorizer: &meant::Authorizer) -> Limits {
     }
 }
 
-fn route(config: &Config, route: &meant::Route) -> Route {
+fn route(config: &Config, tried: &[&meant::Authorizer], route: &meant::Route) -> Route {
     let place = |name: &String| config.authorizers.iter().position(|authorizer| authorizer.name == *name);
+    let shadow = |name: &String| tried.iter().position(|authorizer| authorizer.name == *name);
     Route {
         name: route.name.as_str().into(),
         matcher: Matcher {
@@ -153,13 +178,13 @@ fn route(config: &Config, route: &meant::Route) -> Route {
             meant::Combine::All => Combine::All,
             meant::Combine::Any => Combine::Any,
         },
+        shadow: route.shadow.iter().filter_map(shadow).collect(),
         cache: Lifetimes { allow: route.allow_ttl, deny: route.deny_ttl },
     }
 }
 
 pub fn tracer(config: &Config, metrics: &Arc<Metrics>) -> Result<Tracer, PartError> {
     let Some(otlp) = &config.otlp else { return Ok(Tracer::off()) };
-    let kept = |what| otlp.always.contains(&what);
     let headers = otlp.headers.iter().map(|header| {
         let name = header.name.parse().map_err(|_| PartError::Otlp(format!("`{}` is no header name", header.name)))?;
         let value = header.value.expose_secret().parse();
@@ -169,16 +194,22 @@ pub fn tracer(config: &Config, metrics: &Arc<Metrics>) -> Result<Tracer, PartErr
         endpoint: otlp.endpoint.to_string(),
         headers: headers.collect::<Result<_, PartError>>()?,
         sample: otlp.sample,
-        always: trace::Always {
-            deny: kept(meant::Always::Deny),
-            fault: kept(meant::Always::Fault),
-            slow: kept(meant::Always::Slow).then_some(otlp.slow),
-        },
+        always: always(otlp),
         timeout: EXPORT_TIMEOUT,
         instance: config.instance.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     Tracer::start(&options, metrics.clone()).map_err(|error| PartError::Otlp(error.to_string()))
+}
+
+/// What is kept of traces whatever the sample says.
+pub fn always(otlp: &meant::Otlp) -> trace::Always {
+    let kept = |what| otlp.always.contains(&what);
+    trace::Always {
+        deny: kept(meant::Always::Deny),
+        fault: kept(meant::Always::Fault),
+        slow: kept(meant::Always::Slow).then_some(otlp.slow),
+    }
 }
 
 pub fn privacy(config: &Config) -> Result<Privacy, PartError> {
@@ -266,6 +297,10 @@ pub fn front(config: &Config) -> front::Options {
         keepalive: listen.keepalive,
         max_body: listen.max_body,
     }
+}
+
+pub fn status(config: &Config) -> status::Options {
+    status::Options { instance: config.instance.clone(), kafka: config.kafka.is_some() }
 }
 
 /// Who may change state.

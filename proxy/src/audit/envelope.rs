@@ -30,6 +30,8 @@ impl Source {
 pub enum Kind {
     Decision,
     Amendment,
+    /// A difference between what was decided and what an authorizer that is tried out would have said.
+    Shadow,
     Lifecycle,
     Checkpoint,
     /// Only in Kafka, made by `stub`; never drafted.
@@ -41,6 +43,7 @@ impl Kind {
         match self {
             Self::Decision => "io.countersign.decision.v1",
             Self::Amendment => "io.countersign.amendment.v1",
+            Self::Shadow => "io.countersign.shadow.v1",
             Self::Lifecycle => "io.countersign.lifecycle.v1",
             Self::Checkpoint => "io.countersign.checkpoint.v1",
             Self::Stub => "io.countersign.stub.v1",

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::audit::chain;
 use crate::audit::files::Files;
 use crate::audit::reader::{SegmentReader, Step};
 use crate::audit::segment::Meta;
@@ -65,6 +66,8 @@ pub struct Damage {
     pub bytes: u64,
     pub first_seq: u64,
     pub last_seq: u64,
+    /// SHA-256 of the record before `first_seq`, where that one was read or a segment names it.
+    pub before: Option<[u8; 32]>,
 }
 
 #[derive(Debug)]
@@ -147,6 +150,10 @@ pub struct EpochReader {
     /// Those that can hold the record that is due.
     active: Vec<Candidate>,
     next_seq: Option<u64>,
+    /// The last record that was read, with its seq.
+    last: Option<(u64, Bytes)>,
+    /// A segment was not there any more when it was to be opened.
+    gone: bool,
     /// What cannot be read is passed over as damage; otherwise it is an error.
     pub salvage: bool,
 }
@@ -164,6 +171,8 @@ impl EpochReader {
             ahead: VecDeque::new(),
             active: Vec::new(),
             next_seq: from,
+            last: None,
+            gone: false,
             salvage: false,
         }
     }
@@ -181,6 +190,11 @@ impl EpochReader {
     /// The seq that is read next.
     pub fn next_seq(&self) -> u64 {
         self.next_seq.unwrap_or(0)
+    }
+
+    /// Whether segments were removed between their listing and their reading.
+    pub fn has_lost_segments(&self) -> bool {
+        self.gone
     }
 
     /// At the end: the records up to, without, `end` that were not found.
@@ -263,8 +277,12 @@ impl EpochReader {
             empty => {
                 let path = format!("{}/{}", self.epoch.directory(), candidate.name);
                 match open(self.files.as_ref(), &path, self.salvage)? {
-                    Some(opened) => empty.insert(opened),
-                    None => return Ok(Stand::Ended),
+                    Opened::Segment(opened) => empty.insert(opened),
+                    Opened::Gone => {
+                        self.gone = true;
+                        return Ok(Stand::Ended);
+                    }
+                    Opened::NoHeader => return Ok(Stand::Ended),
                 }
             }
         };
@@ -296,6 +314,7 @@ impl EpochReader {
         reader.consume(meta);
         candidate.skipped = None;
         self.next_seq = Some(meta.seq + 1);
+        self.last = Some((meta.seq, value.clone()));
         let (epoch, chain) = (self.epoch.clone(), self.chain.clone());
         let Meta { seq, time_us, settled } = meta;
         Some(Entry { epoch, chain, seq, time_us, value, settled })
@@ -314,7 +333,15 @@ impl EpochReader {
 
     fn damage(&self, segment: String, (offset, bytes): (u64, u64), first_seq: u64, last_seq: u64) -> Damage {
         let (epoch, chain) = (self.epoch.clone(), self.chain.clone());
-        Damage { epoch, chain, segment, offset, bytes, first_seq, last_seq }
+        Damage { epoch, chain, segment, offset, bytes, first_seq, last_seq, before: self.before(first_seq) }
+    }
+
+    /// SHA-256 of the record before the one that was due.
+    fn before(&self, first_seq: u64) -> Option<[u8; 32]> {
+        let headers = self.active.iter().filter_map(|c| c.reader.as_ref()).map(SegmentReader::header);
+        let named = headers.into_iter().find(|header| header.first_seq == first_seq && first_seq > 0);
+        let read = self.last.as_ref().filter(|(seq, _)| seq + 1 == first_seq);
+        read.map(|(_, value)| chain::hash(value)).or_else(|| named.map(|header| header.prev))
     }
 
     /// Whether the record that is due may still be written where it would be read.
@@ -358,8 +385,10 @@ impl EpochReader {
             }
             let path = format!("{}/{name}", self.epoch.directory());
             let opened = open(self.files.as_ref(), &path, self.salvage)?;
+            self.gone |= matches!(opened, Opened::Gone);
             self.known.insert(name.clone());
-            let Some(header) = opened.as_ref().map(SegmentReader::header) else { continue };
+            let Opened::Segment(opened) = opened else { continue };
+            let header = opened.header();
             if !header.chain.ends_with(self.epoch.random()) {
                 continue;
             }
@@ -384,11 +413,20 @@ fn keep_groups(ahead: &mut VecDeque<Candidate>, reached: usize, groups: usize) -
     reached - surplus
 }
 
-/// `None` for one that has given way between the listing and now, or that has no whole header.
-fn open(files: &dyn Files, path: &str, salvage: bool) -> io::Result<Option<SegmentReader>> {
+enum Opened {
+    Segment(SegmentReader),
+    /// It has given way between the listing and now.
+    Gone,
+    /// Neither copy of its header is whole.
+    NoHeader,
+}
+
+fn open(files: &dyn Files, path: &str, salvage: bool) -> io::Result<Opened> {
     match files.open(path).and_then(SegmentReader::open) {
-        Err(error) if salvage || error.kind() == io::ErrorKind::NotFound => Ok(None),
-        opened => opened,
+        Ok(opened) => Ok(opened.map_or(Opened::NoHeader, Opened::Segment)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Opened::Gone),
+        Err(_) if salvage => Ok(Opened::NoHeader),
+        Err(error) => Err(error),
     }
 }
 

@@ -1,11 +1,13 @@
-//! The one way to write a lifecycle record, an amendment or a checkpoint: turns an event into a draft. Called by `writer`, which puts
-//! the drafts into the chain; others hand their events to `Spool::record`.
+//! The one way to write a lifecycle record, an amendment, a checkpoint or a shadow record: turns an event into a draft.
+//! Called by `writer`, which puts the drafts into the chain; others hand their events to `Spool::record`, and differences
+//! to `Spool::shadow`.
 
 use std::time::SystemTime;
 
 use crate::audit::chance;
 use crate::audit::envelope::{Draft, DraftError, Kind, Source};
 use crate::audit::lifecycle::{AmendedAnswer, Amendment, CheckpointData, Event, Of};
+use crate::audit::shadow::ShadowData;
 
 /// The draft of a lifecycle record; `None`, with a line in the log, if it cannot be built.
 pub fn lifecycle(source: &Source, time: SystemTime, event: &Event) -> Option<Draft> {
@@ -20,8 +22,12 @@ pub fn checkpoint(source: &Source, time: SystemTime, data: &CheckpointData) -> O
     built(Draft::new(source, Kind::Checkpoint, chance::id(time), time, None, data))
 }
 
+pub fn shadow(source: &Source, time: SystemTime, data: &ShadowData) -> Option<Draft> {
+    built(Draft::new(source, Kind::Shadow, chance::id(time), time, None, data))
+}
+
 fn built(draft: Result<Draft, DraftError>) -> Option<Draft> {
-    draft.inspect_err(|error| tracing::error!(%error, "cannot build a lifecycle record")).ok()
+    draft.inspect_err(|error| tracing::error!(%error, "cannot build a record of our own")).ok()
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub enum Event {
         bytes: u64,
         first_seq: Option<u64>,
         last_seq: Option<u64>,
+        /// Lower-case hex SHA-256 of the record before `first_seq`; null where it was not read, either.
+        before: Option<String>,
     },
     /// Records that gave way before they were delivered; only without Kafka.
     SegmentsDropped {
@@ -47,6 +49,8 @@ pub enum Event {
         chain: String,
         first_seq: u64,
         last_seq: u64,
+        /// Lower-case hex SHA-256 of the record before `first_seq`; null where that is not known.
+        before: Option<String>,
     },
     /// Kept answers were taken back: none is used whose question was sent before `at`. Null is "whichever"; all three null
     /// is everything.
@@ -142,6 +146,13 @@ pub enum RefusedConfig {
     Impossible,
 }
 
+impl Event {
+    /// It says that records are not there: nothing else would.
+    pub const fn names_a_gap(&self) -> bool {
+        matches!(self, Self::DamageFound { .. } | Self::SegmentsDropped { .. })
+    }
+}
+
 /// The command that reads a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -149,16 +160,22 @@ pub enum ReadBy {
     Tail,
     Verify,
     Publish,
+    Replay,
+    Explain,
+    Reconcile,
 }
 
 impl ReadBy {
-    pub const ALL: [Self; 3] = [Self::Tail, Self::Verify, Self::Publish];
+    pub const ALL: [Self; 6] = [Self::Tail, Self::Verify, Self::Publish, Self::Replay, Self::Explain, Self::Reconcile];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Tail => "tail",
             Self::Verify => "verify",
             Self::Publish => "publish",
+            Self::Replay => "replay",
+            Self::Explain => "explain",
+            Self::Reconcile => "reconcile",
         }
     }
 }

@@ -2,6 +2,8 @@
 //! no secret of `conditions` or `claims` can be. What is hidden of what is one, `policy::privacy` says. Built by `pipeline`;
 //! pure.
 
+pub mod attempt;
+
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -11,22 +13,22 @@ use uuid::Uuid;
 
 use crate::audit::envelope::{Draft, DraftError, Kind, Source};
 use crate::policy::actor::Actor;
-use crate::policy::decided::{Call, Decided, Outcome};
+use crate::policy::decided::Decided;
 use crate::policy::limited::{limited, sha256_hex};
-use crate::policy::privacy::forms::{is_auth_type, is_opaque_beside, never};
+use crate::policy::privacy::forms::{is_auth_type, never};
 use crate::policy::privacy::{Privacy, key};
 use crate::policy::purpose::{ActionClass, Purpose};
 use crate::policy::request::Request;
 use crate::policy::resource::{Resource, subject};
 use crate::policy::signs::{Sign, signs};
 use crate::policy::verdict::{CacheState, Decision, Durability, Origin, Reason};
-use crate::wire::answer::Answer;
+
+use attempt::{AuthorizerPart, is_id, whole_micros};
 
 /// Longest recorded form of each string (bytes, before the mark of the cut).
 const MAX_USER_AGENT: usize = 256;
 const MAX_SHORT: usize = 128;
-const MAX_ACTION: usize = 256;
-const MAX_MESSAGE: usize = 256;
+pub(super) const MAX_ACTION: usize = 256;
 
 /// Conditions that are known to hold secrets. Their names are recorded where they were present; their values never.
 pub const SECRET_CONDITIONS: &[&str] = &[
@@ -101,20 +103,6 @@ struct RequestPart {
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct AuthorizerPart {
-    name: String,
-    /// Null where the attempt ended in a fault.
-    decision: Option<Decision>,
-    reason: Reason,
-    status: Option<u16>,
-    attempt: u32,
-    latency_us: u64,
-    decision_id: Option<String>,
-    revision: Option<String>,
-    message: Option<String>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
 struct CachePart {
     state: CacheState,
     age_ms: Option<u64>,
@@ -166,7 +154,7 @@ impl Facts<'_> {
             actor: request.map_or_else(|| Actor::UNREAD, |r| Actor::of(r, self.privacy)),
             resource: request.map_or_else(|| Resource::UNREAD, |r| Resource::of(r, self.privacy)),
             request: self.request_part(),
-            authorizers: decided.calls.iter().map(|call| self.authorizer(call)).collect(),
+            authorizers: decided.calls.iter().map(|call| AuthorizerPart::of(call, request, self.privacy)).collect(),
             fallback: decided.fallback,
             cache: CachePart {
                 state: decided.cache.state,
@@ -198,59 +186,34 @@ impl Facts<'_> {
             auth_type: first("authType").and_then(|text| privacy.text(text, MAX_SHORT, is_auth_type)),
             user_agent: first("UserAgent").and_then(|text| privacy.text(text, MAX_USER_AGENT, never)),
             sdk_invocation_id: first("Amz-Sdk-Invocation-Id")
-                .and_then(|text| privacy.text(text, MAX_SHORT, |text| self.is_id(text))),
+                .and_then(|text| privacy.text(text, MAX_SHORT, |text| is_id(self.request, text))),
             signature_sha256: self.request.and_then(signature).map(sha256_hex),
             input_sha256: privacy.digest(key::Kind::Input, self.body),
             suspicious: self.request.map_or_else(Vec::new, signs),
         }
     }
-
-    fn authorizer(&self, call: &Call) -> AuthorizerPart {
-        let (decision, answer) = match &call.outcome {
-            Outcome::Answered(answer) => (Some(answer.decision()), Some(answer)),
-            Outcome::Declared => (Some(Decision::Deny), None),
-            Outcome::Fault(_) => (None, None),
-        };
-        let id = |text: &str| self.privacy.text(text, MAX_SHORT, |text| self.is_id(text));
-        AuthorizerPart {
-            name: call.authorizer.to_string(),
-            decision,
-            reason: call.outcome.reason(),
-            status: call.status,
-            attempt: call.attempt,
-            latency_us: whole_micros(call.latency),
-            decision_id: answer.and_then(Answer::decision_id).and_then(id),
-            revision: answer.and_then(Answer::revision).and_then(id),
-            message: answer.and_then(Answer::message).and_then(|text| self.privacy.text(text, MAX_MESSAGE, never)),
-        }
-    }
-
-    /// An id that nobody chose, and that names nothing of the question.
-    fn is_id(&self, text: &str) -> bool {
-        self.request.is_some_and(|request| is_opaque_beside(request, text))
-    }
 }
 
 /// The bare signature of a question, whichever way the S3 client signed. Only its hash is recorded.
 fn signature(request: &Request) -> Option<&[u8]> {
-    if let Some(header) = request.first_condition("Authorization") {
-        let v4 = header.split_once("Signature=").map(|(_, rest)| rest);
-        let v2 = header.strip_prefix("AWS ").and_then(|rest| rest.rsplit_once(':')).map(|(_, signature)| signature);
-        if let Some(bare) = v4.or(v2) {
-            return Some(bare.split([',', ' ']).next().unwrap_or(bare).as_bytes());
-        }
+    if let Some(bare) = request.first_condition("Authorization").and_then(bare_signature) {
+        return Some(bare.as_bytes());
     }
     let query = request.first_condition("X-Amz-Signature").or_else(|| request.first_condition("Signature"))?;
     (!query.is_empty()).then_some(query.as_bytes())
 }
 
+/// What is signed with in an `Authorization` header of S3, of either version.
+pub fn bare_signature(header: &str) -> Option<&str> {
+    let v4 = header.split_once("Signature=").map(|(_, rest)| rest);
+    let v2 = header.strip_prefix("AWS ").and_then(|rest| rest.rsplit_once(':')).map(|(_, signature)| signature);
+    let bare = v4.or(v2)?;
+    Some(bare.split([',', ' ']).next().unwrap_or(bare))
+}
+
 fn redacted(request: &Request) -> Vec<String> {
     let present = SECRET_CONDITIONS.iter().filter(|name| request.has_condition(name));
     present.map(|name| (*name).to_owned()).collect()
-}
-
-fn whole_micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::audit::envelope::Kind;
 use crate::audit::lifecycle::{Amendment, CheckpointData, Event};
 use crate::audit::record::DecisionData;
+use crate::audit::shadow::ShadowData;
 use crate::audit::stub::StubData;
 
 /// Whether unknown members and enum values are errors.
@@ -25,6 +26,7 @@ pub fn record(form: Form) -> Value {
         variant::<Amendment>(&mut generator, Kind::Amendment),
         variant::<CheckpointData>(&mut generator, Kind::Checkpoint),
         variant::<StubData>(&mut generator, Kind::Stub),
+        variant::<ShadowData>(&mut generator, Kind::Shadow),
     ];
     let mut definitions = Value::Object(generator.take_definitions(true));
     definitions.as_object_mut().map(|all| all.insert("Chain".to_owned(), chain()));

@@ -10,13 +10,13 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::audit::envelope::Source;
+use crate::audit::envelope::{Draft, Source};
 use crate::audit::epoch::{Damage, EpochId};
 use crate::audit::files::{Clock, Files, Handle, Lock};
 use crate::audit::inventory::Inventory;
 use crate::audit::keys::SigningKey;
 use crate::audit::lifecycle::{Event, Refusals};
-
+use crate::audit::recent::Recent;
 use crate::audit::waiting::{Late, Waiting};
 use crate::metrics::Metrics;
 use crate::policy::privacy::Privacy;
@@ -24,6 +24,8 @@ use crate::policy::verdict::{Durability, Reason};
 
 /// Events kept while they cannot be written; beyond, the oldest are dropped and counted in the log.
 const MAX_EVENTS: usize = 1024;
+/// Shadow records that wait for the writer; further differences are only counted.
+const MAX_SHADOWS: usize = 32;
 /// Addresses named in one `unauthorized_attempts`.
 const MAX_PEERS: usize = 16;
 
@@ -130,9 +132,16 @@ pub struct Trouble {
     pub detail: String,
 }
 
+/// Records that the chain is to say are not there.
+enum Gap {
+    /// From this seq on they are damaged.
+    Damaged(EpochId, u64),
+    /// Those before this seq give way, once that is said.
+    GivenUp(EpochId, u64),
+}
+
 pub struct Unnamed {
-    epoch: EpochId,
-    first_seq: u64,
+    gap: Gap,
     /// The seq of the record that names it, once it has one.
     record: Option<u64>,
 }
@@ -160,18 +169,22 @@ pub struct Shared {
     pub spare_moved: Condvar,
     pub events: Mutex<VecDeque<(SystemTime, Event)>>,
     pub attempts: Mutex<Attempts>,
+    /// Shadow records that wait for a place beside the others.
+    pub shadows: Mutex<VecDeque<Draft>>,
     /// Records whose waiters gave up before they were durable.
     pub late: Mutex<Vec<Late>>,
     /// Waiting for Kafka, in order of seq.
     pub acknowledged: Mutex<VecDeque<Waiting>>,
     pub reported: Mutex<HashSet<Damage>>,
-    /// Damage whose record is not durable, in the order of the events. No cursor goes past it: a crash would leave a gap
-    /// that nothing names.
-    pub unnamed: Mutex<VecDeque<Unnamed>>,
+    /// Gaps whose record is not durable, in the order of the events. No cursor goes past damage, and nothing gives way,
+    /// before: a crash would leave a gap that nothing names.
+    pub unnamed: Mutex<Vec<Unnamed>>,
     pub lock: Mutex<Option<Box<dyn Lock>>>,
     /// `time` of the oldest record that was read and not delivered; 0 if there is none.
     pub oldest_us: AtomicI64,
     pub trouble: Mutex<Option<Trouble>>,
+    /// What the status page shows of the events that are in the chain.
+    pub recent: Recent,
 }
 
 impl Shared {
@@ -204,13 +217,15 @@ impl Shared {
             spare_moved: Condvar::new(),
             events: Mutex::new(VecDeque::new()),
             attempts: Mutex::new(Attempts::default()),
+            shadows: Mutex::new(VecDeque::new()),
             late: Mutex::new(Vec::new()),
             acknowledged: Mutex::new(VecDeque::new()),
             reported: Mutex::new(HashSet::new()),
-            unnamed: Mutex::new(VecDeque::new()),
+            unnamed: Mutex::new(Vec::new()),
             lock: Mutex::new(None),
             oldest_us: AtomicI64::new(0),
             trouble: Mutex::new(trouble),
+            recent: Recent::default(),
         })
     }
 
@@ -257,15 +272,21 @@ impl Shared {
     pub fn event(&self, event: Event) {
         let mut events = self.events.lock();
         // What is missing is never dropped: nothing else would name the gap.
-        let names_a_gap = |e: &Event| matches!(e, Event::DamageFound { .. } | Event::SegmentsDropped { .. });
         if events.len() >= MAX_EVENTS
-            && let Some(at) = events.iter().position(|(_, e)| !names_a_gap(e))
+            && let Some(at) = events.iter().position(|(_, e)| !e.names_a_gap())
         {
             // Without its members, which can name people.
             drop(events.remove(at));
             tracing::error!("too many events wait for the audit spool, one was dropped");
         }
         events.push_back((self.clock.wall(), event));
+    }
+
+    /// Whether there is room for what only compares: the spool is not above half of its size, and few wait.
+    pub fn has_room_for_shadows(&self) -> bool {
+        self.available.load(Ordering::Acquire)
+            && self.shadows.lock().len() < MAX_SHADOWS
+            && self.inventory.lock().bytes() <= self.options.max_size / 2
     }
 
     /// Records damage once, however often it is read.
@@ -275,11 +296,12 @@ impl Shared {
             // Twice is better than never.
             reported.clear();
         }
-        if reported.insert(damage.clone()) {
+        // The same damage, whether or not the record before it was read this time.
+        if reported.insert(Damage { before: None, ..damage.clone() }) {
             drop(reported);
             tracing::error!(?damage, "records of the spool are damaged");
             let mut unnamed = self.unnamed.lock();
-            unnamed.push_back(Unnamed { epoch: damage.epoch.clone(), first_seq: damage.first_seq, record: None });
+            unnamed.push(Unnamed { gap: Gap::Damaged(damage.epoch.clone(), damage.first_seq), record: None });
             // Under the lock, so that both queues have one order.
             self.event(Event::DamageFound {
                 chain: damage.chain.to_string(),
@@ -288,11 +310,21 @@ impl Shared {
                 bytes: damage.bytes,
                 first_seq: Some(damage.first_seq),
                 last_seq: Some(damage.last_seq),
+                before: damage.before.map(hex::encode),
             });
         }
     }
 
-    /// The oldest damage that was not in the chain is, at `seq`.
+    /// Has it recorded that the records of `epoch` before `end` give way, in the words of `event`. As soon as that is
+    /// durable they count as delivered, so that the cursor may pass them.
+    pub fn give_up(&self, epoch: EpochId, end: u64, event: Event) {
+        let mut unnamed = self.unnamed.lock();
+        unnamed.push(Unnamed { gap: Gap::GivenUp(epoch, end), record: None });
+        // Under the lock, as above.
+        self.event(event);
+    }
+
+    /// The oldest gap that was not in the chain is, at `seq`.
     pub fn naming(&self, seq: u64) {
         if let Some(oldest) = self.unnamed.lock().iter_mut().find(|u| u.record.is_none()) {
             oldest.record = Some(seq);
@@ -301,13 +333,25 @@ impl Shared {
 
     /// Records before `next` are durable.
     pub fn named(&self, next: u64) {
-        self.unnamed.lock().retain(|u| u.record.is_none_or(|seq| seq >= next));
+        let is_named = |u: &mut Unnamed| u.record.is_some_and(|seq| seq < next);
+        let named: Vec<_> = self.unnamed.lock().extract_if(.., is_named).collect();
+        for Unnamed { gap, .. } in named {
+            if let Gap::GivenUp(epoch, end) = gap
+                && let Some(info) = self.inventory.lock().epoch(&epoch)
+            {
+                info.delivered = info.delivered.max(end);
+            }
+        }
     }
 
     /// How far the epoch's cursor may go, of what is delivered.
     pub fn cursor_limit(&self, epoch: &EpochId, delivered: u64) -> u64 {
         let unnamed = self.unnamed.lock();
-        unnamed.iter().filter(|u| u.epoch == *epoch).map(|u| u.first_seq).fold(delivered, u64::min)
+        let first = |u: &Unnamed| match &u.gap {
+            Gap::Damaged(damaged, first_seq) => (damaged == epoch).then_some(*first_seq),
+            Gap::GivenUp(..) => None,
+        };
+        unnamed.iter().filter_map(first).fold(delivered, u64::min)
     }
 
     /// Makes every cursor durable, as far as it may go. All are tried; returns the first failure.

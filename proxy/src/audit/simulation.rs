@@ -2,6 +2,7 @@
 //! that do the worst they are allowed to. One seed is one schedule, byte for byte. `COUNTERSIGN_SEEDS` says how many,
 //! `COUNTERSIGN_SEED=n` replays one.
 
+mod beside;
 mod broker;
 mod disk;
 mod mendings;
@@ -114,6 +115,8 @@ fn no_promise_is_broken() {
         ("receipts", sum.receipts),
         ("disk operations", sum.operations),
         ("damaged segments", sum.spoiled),
+        ("segments dropped without kafka", sum.dropped),
+        ("records that kafka has as stubs", sum.stubs),
         ("missing", 0),
     ] {
         claim = claim.figure(what, count);

@@ -11,13 +11,17 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use crate::audit::backlog::Backlog;
 use crate::audit::disk::Disk;
 use crate::audit::envelope::{Draft, Source};
 use crate::audit::files::{Clock, Files, SystemClock};
+use crate::audit::journal;
 use crate::audit::keeper::Keeper;
 use crate::audit::lifecycle::{Event, Refusals};
+use crate::audit::recent::Noted;
+use crate::audit::shadow::ShadowData;
 use crate::audit::shared::Shared;
 use crate::audit::writer::{Append, Item, Writer};
 use crate::metrics::Metrics;
@@ -86,6 +90,11 @@ impl Spool {
 
     fn start_on(shared: Arc<Shared>) -> Result<(Self, Backlog), StartError> {
         shared.metrics.audit_available(false);
+        let weak = Arc::downgrade(&shared);
+        shared.metrics.watch_undelivered(move || {
+            let shared = weak.upgrade().filter(|shared| shared.options.deliver)?;
+            Some(shared.inventory.lock().undelivered())
+        });
         let (queue, items) = flume::bounded(shared.options.queue);
         let gone = Gone(shared.clone());
         let writer = Writer::new(shared.clone());
@@ -164,6 +173,29 @@ impl Spool {
         }
     }
 
+    /// Whether a difference could be written now: not above half of `max_size`, which is kept for decisions.
+    pub fn has_room_for_shadows(&self) -> bool {
+        self.shared.has_room_for_shadows()
+    }
+
+    /// Writes a shadow record when there is room beside decisions; nothing waits for it. False: there is no room now.
+    pub fn shadow(&self, data: &ShadowData) -> bool {
+        if !self.has_room_for_shadows() {
+            return false;
+        }
+        let Some(draft) = journal::shadow(&self.shared.source, self.shared.clock.wall(), data) else { return false };
+        self.shared.shadows.lock().push_back(draft);
+        drop(self.queue.try_send(Item::Wake));
+        true
+    }
+
+    /// Records that the answer to `id`, whose receipt this is, is a deny, as soon as that is possible.
+    pub fn amend(&self, receipt: Receipt, id: Uuid) {
+        self.shared.late.lock().push(receipt.denied(id));
+        // A full queue means that the writer will look anyway.
+        drop(self.queue.try_send(Item::Wake));
+    }
+
     /// Counts an answer that was refused elsewhere for overload or want of a record.
     pub fn refused(&self, reason: Reason) {
         self.shared.refused(reason);
@@ -194,6 +226,11 @@ impl Spool {
             last_seq: progress.next.checked_sub(1),
             now: self.shared.clock.wall(),
         }
+    }
+
+    /// The last lifecycle events, the newest first.
+    pub fn recent(&self) -> Vec<Noted> {
+        self.shared.recent.newest()
     }
 
     /// Writes and syncs `chain_closed`. Blocks; false if that took longer than `limit`. Records are refused from now on;

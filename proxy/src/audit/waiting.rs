@@ -28,6 +28,11 @@ impl Receipt {
     pub fn seq(&self) -> u64 {
         self.seq
     }
+
+    /// The answer that leaves is a deny, whatever the record says.
+    pub(in crate::audit) fn denied(self, id: Uuid) -> Late {
+        Late { id, _unsettled: self._unsettled }
+    }
 }
 
 pub type Waiter = oneshot::Sender<Result<Receipt, Reason>>;

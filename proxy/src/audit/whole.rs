@@ -69,6 +69,12 @@ pub fn keep(shared: &Shared, epoch: &EpochId, seq: u64, value: &[u8]) -> io::Res
     Ok(())
 }
 
+/// Makes the names of the files that are there survive power loss.
+pub fn settle(files: &dyn Files) -> io::Result<()> {
+    files.sync_dir("")?;
+    files.sync_dir(DIRECTORY)
+}
+
 /// The oldest, if there are more than `most`, or more than `limit` bytes of them.
 fn surplus(kept: &Kept, most: usize, limit: u64) -> Option<(EpochId, u64)> {
     let over = kept.len() > most || kept.values().sum::<u64>() > limit;

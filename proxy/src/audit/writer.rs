@@ -233,6 +233,8 @@ impl Writer {
             if reserve {
                 return None;
             }
+            // Another segment may depend on a record that says what gives way to it.
+            self.place_gaps();
             self.flush(true);
             if self.outage.is_some() || !self.roll() {
                 return None;
@@ -246,6 +248,11 @@ impl Writer {
         self.payload_bytes += (self.buffer.len() - start - FRAME) as u64;
         self.batch_records += 1;
         Some(seq)
+    }
+
+    /// Whether it fits into this segment like a decision would.
+    fn fits_beside(&self, draft: &Draft) -> bool {
+        self.fits(FRAME + draft.head.len() + CHAIN_ROOM, false)
     }
 
     fn fits(&self, need: usize, reserve: bool) -> bool {

@@ -42,21 +42,32 @@ pub struct Broken {
     pub silent: bool,
 }
 
+/// How much of an answer is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// Of a status other than 200 no body: it decides nothing.
+    Deciding,
+    /// Whatever comes, also a body that ends with the connection. For probes, which decide nothing.
+    Everything,
+}
+
 /// Sends `question` (head and body in one piece) and reads the answer. Has no time limit of its own.
-pub async fn exchange<S>(stream: &mut S, question: &[u8]) -> Result<Received, Broken>
+pub async fn exchange<S>(stream: &mut S, question: &[u8], reading: Reading) -> Result<Received, Broken>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     send(stream, question).await?;
     let mut reader = Reader { stream, buffer: BytesMut::new(), silent: true, status: None };
     let head = reader.head().await?;
-    if head.status != 200 {
+    let bodiless = matches!(head.status, 101 | 204 | 304);
+    if bodiless || (head.status != 200 && reading == Reading::Deciding) {
         let reusable = reader.ends_here(&head);
         return Ok(Received { head, body: BytesMut::new(), reusable });
     }
     let body = match head.framing {
         Framing::Length(length) => reader.sized(length).await?,
         Framing::Chunked => reader.chunked().await?,
+        Framing::UntilClose if reading == Reading::Everything => reader.rest().await?,
         Framing::UntilClose => return Err(reader.broken(Reason::ConnectionLost)),
     };
     let reusable = head.keep_alive && reader.buffer.is_empty();
@@ -149,6 +160,16 @@ impl<S: AsyncRead + Unpin> Reader<'_, S> {
                 return Err(self.broken(Reason::MalformedAnswer));
             }
         }
+    }
+
+    /// Everything until the connection ends.
+    async fn rest(&mut self) -> Result<BytesMut, Broken> {
+        while self.buffer.len() <= MAX_BODY {
+            if self.fill().await.is_err() {
+                return Ok(self.buffer.split());
+            }
+        }
+        Err(self.broken(Reason::AnswerTooLarge))
     }
 
     /// Whether the body that nobody reads is here already, to the byte. Nobody waits for it.

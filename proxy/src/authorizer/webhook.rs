@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::HeaderValue;
 use pingora::ErrorType;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
@@ -16,13 +17,15 @@ use pingora::upstreams::peer::{HttpPeer, Peer};
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use tokio::time::{Instant, timeout_at};
 
-use crate::authorizer::exchange::{self, Broken, Received};
+use crate::authorizer::exchange::head::Framing;
+use crate::authorizer::exchange::{self, Broken, Reading, Received};
 use crate::authorizer::resolve::Resolver;
 use crate::authorizer::tls::{self, TlsError};
 use crate::authorizer::url::Url;
 use crate::authorizer::{Attempt, Authorizer, Question};
 use crate::metrics::names::CertificateUse;
 use crate::policy::verdict::Reason;
+use crate::wire::answer::Answer;
 use crate::wire::{answer, authzen};
 
 /// Everything about one authorizer that does not change until a reload.
@@ -70,8 +73,21 @@ pub struct Webhook {
     preferred: AtomicUsize,
 }
 
+/// What came back to a probe.
+#[derive(Debug, Clone)]
+pub struct Probed {
+    /// What it would be if it decided.
+    pub outcome: Result<Answer, Reason>,
+    pub status: Option<u16>,
+    /// Of whatever status; absent where none arrived whole.
+    pub body: Option<Bytes>,
+}
+
 /// Servers close idle connections after anything from 2 s (gunicorn) to never (OPA).
 const IDLE: Duration = Duration::from_secs(60);
+
+/// Nobody's trace: W3C knows no id of zeros, and a random one would be looked for.
+const PROBE_TRACE: &str = "00-00000000000000000000000000000001-0000000000000001-00";
 
 static GROUPS: AtomicUsize = AtomicUsize::new(1);
 
@@ -107,39 +123,69 @@ impl Webhook {
     }
 
     /// Head and body in one piece: one system call, one packet where it fits.
-    fn on_the_wire(&self, question: &Question<'_>) -> Vec<u8> {
+    fn on_the_wire(&self, traceparent: &str, body: &[u8]) -> Vec<u8> {
         let head = self.head.expose_secret();
-        let body = match self.dialect {
-            Dialect::Minio => Cow::Borrowed(question.request.bytes.as_ref()),
-            Dialect::Authzen => Cow::Owned(authzen::evaluation(question.request)),
-        };
         let mut bytes = Vec::with_capacity(head.len() + body.len() + 128);
         bytes.extend_from_slice(head);
         bytes.extend_from_slice(b"traceparent: ");
-        bytes.extend_from_slice(question.traceparent.as_bytes());
+        bytes.extend_from_slice(traceparent.as_bytes());
         bytes.extend_from_slice(b"\r\nContent-Length: ");
         bytes.extend_from_slice(body.len().to_string().as_bytes());
         bytes.extend_from_slice(b"\r\n\r\n");
-        bytes.extend_from_slice(&body);
+        bytes.extend_from_slice(body);
         bytes
     }
 
     async fn attempt(&self, question: &Question<'_>, end: Instant) -> Attempt {
-        let Ok(Some(addresses)) = timeout_at(half_way(end), self.resolver.addresses()).await else {
-            return Attempt::fault(Reason::Dns);
+        let body = match self.dialect {
+            Dialect::Minio => Cow::Borrowed(question.request.bytes.as_ref()),
+            Dialect::Authzen => Cow::Owned(authzen::evaluation(question.request)),
         };
-        let bytes = self.on_the_wire(question);
+        let bytes = self.on_the_wire(question.traceparent, &body);
+        match self.asked(&bytes, Reading::Deciding, end).await {
+            Ok(received) => Attempt {
+                outcome: self.meaning(&received),
+                status: Some(received.head.status),
+                keep_at_most: received.head.freshness.keep_at_most(),
+            },
+            Err(broken) => Attempt { outcome: Err(broken.reason), status: broken.status, keep_at_most: None },
+        }
+    }
+
+    /// Sends `body` as it is, whether or not it is a question, and gives back whatever comes within `limit`. For the
+    /// conformance probe: what it says decides nothing.
+    pub async fn probe(&self, body: &[u8], limit: Duration) -> Probed {
+        let bytes = self.on_the_wire(PROBE_TRACE, body);
+        let end = Instant::now() + limit;
+        let asked = timeout_at(end, self.asked(&bytes, Reading::Everything, end)).await;
+        let lost = Broken { reason: Reason::Timeout, status: None, silent: false };
+        match asked.unwrap_or(Err(lost)) {
+            Ok(received) => Probed {
+                outcome: match received.head.framing {
+                    Framing::UntilClose if received.head.status == 200 => Err(Reason::ConnectionLost),
+                    Framing::UntilClose | Framing::Length(_) | Framing::Chunked => self.meaning(&received),
+                },
+                status: Some(received.head.status),
+                body: Some(received.body.freeze()),
+            },
+            Err(broken) => Probed { outcome: Err(broken.reason), status: broken.status, body: None },
+        }
+    }
+
+    async fn asked(&self, bytes: &[u8], reading: Reading, end: Instant) -> Result<Received, Broken> {
+        let no_connection = |reason| Broken { reason, status: None, silent: false };
+        let Ok(Some(addresses)) = timeout_at(half_way(end), self.resolver.addresses()).await else {
+            return Err(no_connection(Reason::Dns));
+        };
         if let Some((peer, stream)) = self.pooled(&addresses).await {
-            match self.converse(stream, &peer, &bytes).await {
+            match self.converse(stream, &peer, bytes, reading).await {
                 // Closed while it was idle, which says nothing about the authorizer: not an attempt of its own.
                 Err(Broken { silent: true, .. }) => {}
-                done => return self.meaning(done),
+                done => return done,
             }
         }
-        match self.connect(&addresses, half_way(end)).await {
-            Ok((peer, stream)) => self.meaning(self.converse(stream, &peer, &bytes).await),
-            Err(reason) => Attempt::fault(reason),
-        }
+        let (peer, stream) = self.connect(&addresses, half_way(end)).await.map_err(no_connection)?;
+        self.converse(stream, &peer, bytes, reading).await
     }
 
     /// An idle connection, which pingora has looked at: closed ones and ones with bytes waiting are thrown away.
@@ -186,28 +232,26 @@ impl Webhook {
     }
 
     /// Only a connection on which everything went by the book goes back to the pool; any other ends here.
-    async fn converse(&self, mut stream: Stream, peer: &HttpPeer, bytes: &[u8]) -> Result<Received, Broken> {
-        let received = exchange::exchange(&mut stream, bytes).await?;
+    async fn converse(
+        &self,
+        mut stream: Stream,
+        peer: &HttpPeer,
+        bytes: &[u8],
+        reading: Reading,
+    ) -> Result<Received, Broken> {
+        let received = exchange::exchange(&mut stream, bytes, reading).await?;
         if received.reusable {
             self.connector.release_stream(stream, peer.reuse_hash(), Some(IDLE));
         }
         Ok(received)
     }
 
-    fn meaning(&self, exchanged: Result<Received, Broken>) -> Attempt {
-        let Received { head, body, .. } = match exchanged {
-            Ok(received) => received,
-            Err(broken) => return Attempt { outcome: Err(broken.reason), status: broken.status, keep_at_most: None },
-        };
+    fn meaning(&self, Received { head, body, .. }: &Received) -> Result<Answer, Reason> {
         let read = match self.dialect {
             Dialect::Minio => answer::read,
             Dialect::Authzen => answer::read_authzen,
         };
-        Attempt {
-            outcome: read(head.status, head.content_encoding.as_deref(), head.location, &body),
-            status: Some(head.status),
-            keep_at_most: head.freshness.keep_at_most(),
-        }
+        read(head.status, head.content_encoding.as_deref(), head.location, body)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `countersign check`: every mistake in a configuration, and what it means in numbers. It asks nobody unless told to
 //! (`--probe`), and binds nothing. Called by `main`. Each subject of the probe has a file in `check/`.
 
+mod authorizers;
 mod kafka;
 
 use crate::commands::Exit;
@@ -16,7 +17,7 @@ pub struct Args {
     /// The configuration to look at
     #[arg(value_name = "FILE", env = "COUNTERSIGN_CONFIG", default_value = DEFAULT_PATH)]
     pub file: PathBuf,
-    /// Also ask what the configuration names: the Kafka topics and their settings
+    /// Also ask what the configuration names: each authorizer what it is and how fast, the Kafka topics for their settings
     #[arg(long)]
     pub probe: bool,
 }
@@ -35,7 +36,7 @@ enum Remark {
 }
 
 /// Who is asked, in this order.
-const SUBJECTS: [fn(&Config) -> Vec<Remark>; 1] = [kafka::look];
+const SUBJECTS: [fn(&Config) -> Vec<Remark>; 2] = [authorizers::look, kafka::look];
 
 /// Fine for a configuration that can be used, even with warnings; wrong usage for one with mistakes; failed where it
 /// cannot be read. With `--probe`: found where something costs something, else failed where nobody answered.
@@ -126,6 +127,13 @@ mod tests {
         ] {
             assert!(out.contains(expected), "{expected} is not in\n{out}");
         }
+    }
+
+    #[test]
+    fn a_shadow_is_told_from_who_decides() {
+        let (code, out, _) = check(&parse(include_str!("../../../config/shadow.toml")));
+        let expected = "route `default`: everything → `legacy`, with `new-opa` as shadow; attempts take at most";
+        assert!(code == Exit::Fine && out.contains(expected), "{out}");
     }
 
     #[test]

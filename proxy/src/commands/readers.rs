@@ -2,8 +2,11 @@
 //! them.
 
 pub mod filter;
+pub mod minio_audit;
 pub mod noted;
 pub mod places;
+pub mod printable;
+pub mod progress;
 pub mod stream;
 
 use std::path::{Path, PathBuf};
@@ -62,7 +65,12 @@ pub enum Where {
 }
 
 /// Records of a spool, oldest epoch first.
-pub type SpoolEntries = Box<dyn Iterator<Item = std::io::Result<Entry>>>;
+pub trait SpoolReading: Iterator<Item = std::io::Result<Entry>> {
+    /// The oldest record that is still there, by chain and seq; `None` where that cannot be told.
+    fn oldest(&self) -> std::io::Result<Option<(String, u64)>>;
+}
+
+pub type SpoolEntries = Box<dyn SpoolReading>;
 
 /// What readers need from parts they do not know.
 pub trait Openers {
@@ -107,13 +115,23 @@ impl FromArgs {
         if let Some(file) = &self.file {
             return Ok(Where::File(file.clone()));
         }
-        // Not clap's `env`: a variable that is set would then conflict with `--spool` and its like.
-        match self.config.clone().or_else(|| std::env::var_os("COUNTERSIGN_CONFIG").map(PathBuf::from)) {
+        match self.configuration() {
             Some(path) => Ok(openers.config(&path)?),
             None => Err(Failure::Usage(
                 "say where from: `--brokers` with `--topic`, `--spool`, `--file` or `--config`".to_owned(),
             )),
         }
+    }
+}
+
+impl FromArgs {
+    /// The configuration that says where from, unless something else does.
+    pub fn configuration(&self) -> Option<PathBuf> {
+        if self.topic.is_some() || self.spool.is_some() || self.file.is_some() {
+            return None;
+        }
+        // Not clap's `env`: a variable that is set would then conflict with `--spool` and its like.
+        self.config.clone().or_else(|| std::env::var_os("COUNTERSIGN_CONFIG").map(PathBuf::from))
     }
 }
 
@@ -162,7 +180,7 @@ mod tests {
             anyhow::bail!("`{}` was asked for", path.display())
         }
         fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {
-            Ok(Box::new(std::iter::empty()))
+            anyhow::bail!("no spool was asked for")
         }
     }
 

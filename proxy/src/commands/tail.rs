@@ -1,6 +1,6 @@
 //! `tail`: records as they arrive, one a line. Reads only; not the stream's consumer of record.
 
-mod line;
+pub(super) mod line;
 mod ocsf;
 
 use std::io::{self, IsTerminal as _, Write};

@@ -3,21 +3,25 @@
 
 mod text;
 
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::SystemTime;
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::Exit;
+use super::readers::filter::instant;
 use super::readers::noted;
+use super::readers::progress::progress;
 use super::readers::stream::Stream;
 use super::readers::{Failure, FromArgs, Openers, Where};
+use crate::audit::envelope::rfc3339;
 use crate::audit::lifecycle::ReadBy;
-use crate::audit::note::Verifier;
-use crate::audit::verify::{Outcome, Report, Seen, Verification};
+use crate::audit::note::{NoteError, Verifier};
+use crate::audit::verify::{Outcome, Report, Seen, TrustedKey, Verification};
+use crate::kafka::partition::of_chain;
 use crate::kafka::reader::Start;
 
 /// Records that are read before they are looked at, by as many threads as there are cores.
@@ -26,14 +30,16 @@ const BATCH: usize = 8192;
 /// Is the trail whole: nothing missing, changed, doubled with other bytes, forged
 ///
 /// Says `whole`, `whole, gaps declared` (a record names what is missing, or how a process ended) or `broken`, and which
-/// records. Exit codes: 0 whole, 1 broken, 2 could not run, 64 wrong usage.
+/// records. With a public key, an instance of which nothing is signed is broken, too; what came after a chain's last checkpoint
+/// is signed by nothing, and counted. Exit codes: 0 whole, 1 broken, 2 could not run, 64 wrong usage.
 #[derive(Debug, Clone, clap::Args)]
 pub struct VerifyArgs {
     #[command(flatten)]
     pub from: FromArgs,
     /// Public half of the key that signs checkpoints: a file (`signing.pub` of the spool, or what `keygen` wrote) or the text
-    /// itself. Several for several instances. Without one no signature is checked
-    #[arg(long = "public-key", value_name = "FILE|KEY")]
+    /// itself. May be given several times. With `INSTANCE=` before it, it is trusted for that instance's chains only, so that
+    /// nobody who has stolen one instance's key can sign for another; without, for all. Without any no signature is checked
+    #[arg(long = "public-key", value_name = "[INSTANCE=]FILE|KEY")]
     pub public_keys: Vec<String>,
     /// Topic that keeps the checkpoints, at the same brokers. Shows records that were taken from the end, and whole chains
     #[arg(long, value_name = "TOPIC", requires = "brokers", conflicts_with = "checkpoints")]
@@ -44,6 +50,10 @@ pub struct VerifyArgs {
     /// Instances that must be there
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub instances: Vec<String>,
+    /// From this time on everything must be there: RFC 3339, or how long ago (`90d`). What is cut at the start is retention's
+    /// doing, or that of somebody who may delete; the records do not tell. Give what retention must have left
+    #[arg(long, value_name = "TIME")]
+    pub complete_since: Option<String>,
     /// Records were published again (`publish --again`): what comes behind later records fills the gap that it left, if it
     /// fits hash, tree and checkpoints. Without this, a changed order is a gap
     #[arg(long)]
@@ -58,6 +68,9 @@ pub fn run(args: &VerifyArgs, openers: &dyn Openers) -> Result<Exit, Failure> {
     let place = args.from.place(openers)?;
     noted::note(&place, ReadBy::Verify, None, None);
     let mut verification = Verification::new(keys);
+    if let Some(since) = &args.complete_since {
+        verification.expect_complete_since(rfc3339(instant("complete-since", since, SystemTime::now())?));
+    }
     if args.published_again {
         verification.expect_published_again();
     }
@@ -68,19 +81,39 @@ pub fn run(args: &VerifyArgs, openers: &dyn Openers) -> Result<Exit, Failure> {
         }
         verification.compare_elsewhere();
     }
-    feed(&mut verification, Stream::open(&place, Start::Beginning, false, openers)?, &progress(&place))?;
+    let mut stream = Stream::open(&place, Start::Beginning, false, openers)?;
+    if let Some(cut) = stream.cut() {
+        verification.from_topic(cut.iter().map(|(partition, cut)| (*partition, *cut)), of_chain);
+    }
+    feed(&mut verification, &mut stream, &progress(&place))?;
+    if let Some((chain, seq)) = stream.oldest()? {
+        verification.spool_still_has(chain, seq);
+    }
     let report = verification.finish(&args.instances);
     print(&report, args.json, &mut io::stdout().lock())?;
     Ok(if report.outcome == Outcome::Broken { Exit::Found } else { Exit::Fine })
 }
 
-fn key(text: &str) -> Result<Verifier, Failure> {
+/// `INSTANCE=` before a key or a file binds it, unless there is a file that is called so.
+fn key(text: &str) -> Result<TrustedKey, Failure> {
+    let wrong = |error: NoteError| Failure::Usage(format!("`--public-key {text}`: {error}"));
+    match (public(text)?, text.split_once('=')) {
+        (Ok(key), _) => Ok(key.into()),
+        (Err(_), Some((instance, rest))) if !instance.is_empty() && !Path::new(text).exists() => {
+            Ok(TrustedKey { key: public(rest)?.map_err(wrong)?, instance: Some(instance.to_owned()) })
+        }
+        (Err(error), _) => Err(wrong(error)),
+    }
+}
+
+/// A file's, or the text itself.
+fn public(text: &str) -> Result<Result<Verifier, NoteError>, Failure> {
     let given = if Path::new(text).exists() {
         std::fs::read_to_string(text).with_context(|| format!("cannot read `{text}`"))?
     } else {
         text.to_owned()
     };
-    Verifier::parse(&given).map_err(|error| Failure::Usage(format!("`--public-key {text}`: {error}")))
+    Ok(Verifier::parse(&given))
 }
 
 /// Where the checkpoints are that were kept elsewhere.
@@ -95,9 +128,9 @@ fn kept(args: &VerifyArgs, place: &Where) -> Option<Where> {
 }
 
 /// Hashing and reading JSON take the time: all cores do it for one batch while the next is read.
-fn feed(verification: &mut Verification, mut stream: Stream, bar: &ProgressBar) -> Result<(), Failure> {
-    let (to_read, batches) = flume::bounded::<Vec<Vec<u8>>>(2);
-    let (to_check, checked) = flume::bounded::<Vec<Result<Seen, String>>>(2);
+fn feed(verification: &mut Verification, stream: &mut Stream, bar: &ProgressBar) -> Result<(), Failure> {
+    let (to_read, batches) = flume::bounded::<Vec<(i32, Vec<u8>)>>(2);
+    let (to_check, checked) = flume::bounded::<Vec<(i32, Result<Seen, String>)>>(2);
     let looking = thread::spawn(move || {
         while let Ok(batch) = batches.recv() {
             if to_check.send(looked_at(&batch)).is_err() {
@@ -105,13 +138,13 @@ fn feed(verification: &mut Verification, mut stream: Stream, bar: &ProgressBar) 
             }
         }
     });
-    let mut take = |seen: Vec<Result<Seen, String>>| {
-        bar.inc(seen.iter().flatten().map(|s| s.bytes).sum());
-        seen.into_iter().for_each(|seen| verification.record(seen));
+    let mut take = |seen: Vec<(i32, Result<Seen, String>)>| {
+        bar.inc(seen.iter().flat_map(|(_, seen)| seen).map(|s| s.bytes).sum());
+        seen.into_iter().for_each(|(partition, seen)| verification.record_from(partition, seen));
     };
     let mut batch = Vec::with_capacity(BATCH);
     while let Some(found) = stream.read()? {
-        batch.push(found.value);
+        batch.push((found.place.partition(), found.value));
         if batch.len() == BATCH {
             let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
             to_read.send(full).map_err(|_| anyhow::anyhow!("records cannot be looked at"))?;
@@ -126,37 +159,19 @@ fn feed(verification: &mut Verification, mut stream: Stream, bar: &ProgressBar) 
     Ok(())
 }
 
-fn looked_at(batch: &[Vec<u8>]) -> Vec<Result<Seen, String>> {
+fn looked_at(batch: &[(i32, Vec<u8>)]) -> Vec<(i32, Result<Seen, String>)> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let share = batch.len().div_ceil(cores).max(1);
     thread::scope(|scope| {
         let parts: Vec<_> = batch
             .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().map(|value| Seen::read(value)).collect::<Vec<_>>()))
+            .map(|part| {
+                scope.spawn(move || part.iter().map(|(at, value)| (*at, Seen::read(value))).collect::<Vec<_>>())
+            })
             .collect();
-        let lost = || vec![Err("looking at a record ended with a panic".to_owned())];
+        let lost = || vec![(0, Err("looking at a record ended with a panic".to_owned()))];
         parts.into_iter().flat_map(|part| part.join().unwrap_or_else(|_| lost())).collect()
     })
-}
-
-/// On a terminal only. How much there is, is known of a file.
-fn progress(place: &Where) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let size = match place {
-        Where::File(path) => std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| m.len()),
-        Where::Kafka { .. } | Where::Spool(_) => None,
-    };
-    let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    let form = if size.is_some() {
-        "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left"
-    } else {
-        "{spinner} {bytes}, {bytes_per_sec}"
-    };
-    bar.set_style(ProgressStyle::with_template(form).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 fn print(report: &Report, json: bool, out: &mut dyn Write) -> Result<(), Failure> {

@@ -83,8 +83,12 @@ fn asked(config: &Config, route: &Route) -> String {
     let worst = longest(route, |name| {
         config.authorizers.iter().find(|authorizer| authorizer.name == name).map(Authorizer::longest)
     });
+    let tried = match quoted(route.shadow.iter().map(String::as_str)) {
+        names if names.is_empty() => String::new(),
+        names => format!(", with {names} as shadow"),
+    };
     format!(
-        "route `{}`: {what} → {}; attempts take at most {} of the {} that the deadline leaves ({} less {} for the record)",
+        "route `{}`: {what} → {}{tried}; attempts take at most {} of the {} that the deadline leaves ({} less {} for the record)",
         route.name,
         who.join(how),
         format_duration(worst),

@@ -1,5 +1,5 @@
-//! One authorizer within a decision: its breaker, its attempts, its time, its bulkhead. Not which authorizers are asked;
-//! that is `decide::combine`, the only caller.
+//! One authorizer within a decision, or beside it: its breaker, its attempts, its time, its bulkhead. Not which
+//! authorizers are asked; that is `decide::combine` for those that decide, and `decide::shadow` for those that do not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::authorizer::{Authorizer, Question};
 use crate::decide::breaker::{self, Breaker, Sign};
+use crate::decide::complaints::Complaints;
 use crate::metrics::Metrics;
 use crate::policy::decided::{Call, Outcome};
 use crate::policy::request::Request;
@@ -74,6 +75,15 @@ pub enum CacheControl {
     Ignore,
 }
 
+/// What an authorizer's word is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Decides,
+    /// It is only tried out. That it fails, or is left alone, denies nobody, and is not counted like it: operators are
+    /// called at night for those that decide.
+    Shadow,
+}
+
 /// One decision's question and its limits.
 #[derive(Clone, Copy)]
 pub struct Asking<'a> {
@@ -97,25 +107,27 @@ pub struct Verdict {
 /// An authorizer and what guards it.
 pub struct Guarded {
     authorizer: Arc<dyn Authorizer>,
+    role: Role,
     limits: Limits,
     places: Semaphore,
     breaker: Breaker,
     metrics: Arc<Metrics>,
-    /// The last question ended in a fault: the log has a line when this changes, not one a question.
-    failing: AtomicBool,
+    complaints: Complaints,
     /// Another one of this name counts now.
     retired: Arc<AtomicBool>,
 }
 
 impl Guarded {
-    pub fn new(authorizer: Arc<dyn Authorizer>, limits: Limits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(authorizer: Arc<dyn Authorizer>, role: Role, limits: Limits, metrics: Arc<Metrics>) -> Self {
         let places = Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS));
         let retired = Arc::new(AtomicBool::new(false));
-        let breaker = Breaker::new(
-            limits.breaker,
-            told(authorizer.name().clone(), limits.breaker, metrics.clone(), retired.clone()),
-        );
-        Self { authorizer, limits, places, breaker, metrics, failing: AtomicBool::new(false), retired }
+        let changed = told(authorizer.name().clone(), role, limits.breaker, metrics.clone(), retired.clone());
+        let breaker = Breaker::new(limits.breaker, changed);
+        Self { authorizer, role, limits, places, breaker, metrics, complaints: Complaints::default(), retired }
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     pub fn name(&self) -> &Arc<str> {
@@ -133,7 +145,9 @@ impl Guarded {
             return self.not_asked(Outcome::Declared, calls);
         }
         let Some(passed) = self.breaker.enter(Instant::now()) else {
-            self.metrics.authorizer_not_asked(self.name(), Reason::BreakerOpen);
+            if self.role == Role::Decides {
+                self.metrics.authorizer_not_asked(self.name(), Reason::BreakerOpen);
+            }
             return self.not_asked(Outcome::Fault(Reason::BreakerOpen), calls);
         };
         let verdict = self.attempts(asking, calls).await;
@@ -162,18 +176,9 @@ impl Guarded {
     fn note(&self, outcome: &Outcome) {
         let fault = match outcome {
             Outcome::Answered(_) | Outcome::Declared => None,
-            Outcome::Fault(reason) => Some(reason.as_str()),
+            Outcome::Fault(reason) => Some(*reason),
         };
-        // Looked at before it is written: nearly always nothing changes.
-        if self.failing.load(Ordering::Relaxed) == fault.is_some()
-            || self.failing.swap(fault.is_some(), Ordering::Relaxed) == fault.is_some()
-        {
-            return;
-        }
-        match fault {
-            Some(reason) => tracing::warn!(authorizer = %self.name(), reason, "authorizer gives no usable answer"),
-            None => tracing::info!(authorizer = %self.name(), "authorizer answers again"),
-        }
+        self.complaints.note((self.role, self.name()), fault, Instant::now());
     }
 
     fn not_asked(&self, outcome: Outcome, calls: &mut Vec<Call>) -> Verdict {
@@ -223,11 +228,20 @@ impl Guarded {
             }
         }
         call.latency = started.elapsed();
-        let exemplar = asking.trace.sampled.then_some(asking.trace.trace_id);
-        self.metrics.authorizer_call(self.name(), call.outcome.reason(), call.latency, exemplar);
+        self.measured(&call, asking.trace);
         let outcome = call.outcome.clone();
         calls.push(call);
         Verdict { outcome, sent, keep_at_most }
+    }
+
+    fn measured(&self, call: &Call, trace: &trace::Context) {
+        match self.role {
+            Role::Decides => {
+                let exemplar = trace.sampled.then_some(trace.trace_id);
+                self.metrics.authorizer_call(self.name(), call.outcome.reason(), call.latency, exemplar);
+            }
+            Role::Shadow => self.metrics.shadow_call(self.name(), call.latency),
+        }
     }
 
     /// Whether the authorizer may be asked now: a place in its bulkhead, waited for in turn.
@@ -253,21 +267,34 @@ impl Guarded {
 /// What becomes known of a breaker: the metric, and a line in the log.
 fn told(
     name: Arc<str>,
+    role: Role,
     options: breaker::Options,
     metrics: Arc<Metrics>,
     retired: Arc<AtomicBool>,
-) -> impl Fn(bool) + Send + Sync {
-    metrics.authorizer_breaker(&name, false);
+) -> impl Fn(bool) + Send + Sync + 'static {
+    let show = move |name: &str, open| {
+        if role == Role::Decides {
+            metrics.authorizer_breaker(name, open);
+        }
+    };
+    show(&name, false);
     move |open| {
         if retired.load(Ordering::Relaxed) {
             return;
         }
-        metrics.authorizer_breaker(&name, open);
-        if open {
-            let breaker::Options { failures, open_for } = options;
-            tracing::warn!(authorizer = %name, failures, ?open_for, "breaker open: the authorizer is left alone");
-        } else {
-            tracing::info!(authorizer = %name, "breaker closed: the authorizer is asked again");
+        show(&name, open);
+        let breaker::Options { failures, open_for } = options;
+        match (open, role) {
+            (true, Role::Decides) => {
+                tracing::warn!(authorizer = %name, failures, ?open_for, "breaker open: the authorizer is left alone");
+            }
+            (true, Role::Shadow) => {
+                tracing::info!(authorizer = %name, failures, ?open_for, "breaker open: the shadow is left alone");
+            }
+            (false, Role::Decides) => {
+                tracing::info!(authorizer = %name, "breaker closed: the authorizer is asked again");
+            }
+            (false, Role::Shadow) => tracing::info!(authorizer = %name, "breaker closed: the shadow is asked again"),
         }
     }
 }

@@ -65,10 +65,11 @@ impl Rule {
     }
 }
 
-/// The account itself, and the keys that were derived from it.
+/// The account itself, and the keys that were derived from it: whoever the claims name, by whichever of their names
+/// (`parent`, `sub`, the login and the DN of an LDAP user, what an identity provider adds). A claim that is no name and
+/// has the same text only makes one question more.
 fn acts_for(request: &Request, account: &str) -> bool {
-    request.account == account
-        || ["parent", "ldapUsername", "sub"].iter().any(|claim| request.claims.string(claim) == Some(account))
+    request.account == account || request.claims.strings.iter().any(|(_, value)| value == account)
 }
 
 /// Every rule that may still matter. Read without a lock.

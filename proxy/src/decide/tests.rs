@@ -119,6 +119,7 @@ fn options(authorizers: &[(&Arc<Scripted>, Limits)]) -> Options {
         matcher: Matcher::any(),
         ask: (0..authorizers.len()).collect(),
         combine: Combine::First,
+        shadow: Vec::new(),
         cache: Lifetimes { allow: TTL, deny: 2 * SECOND },
     };
     Options {
@@ -126,6 +127,7 @@ fn options(authorizers: &[(&Arc<Scripted>, Limits)]) -> Options {
             .iter()
             .map(|(authorizer, limits)| (Arc::clone(authorizer) as Arc<dyn Authorizer>, limits.clone()))
             .collect(),
+        shadows: Vec::new(),
         routes: Routes::new(vec![route]),
         cache: CacheOptions {
             entries: 1_000,
@@ -201,3 +203,4 @@ mod first;
 mod flights;
 mod known_bugs;
 mod rechecks;
+mod shadows;

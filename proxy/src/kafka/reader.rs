@@ -76,6 +76,8 @@ pub struct Reader {
     follow: bool,
     /// Partitions that have not been read to their end, with that end's offset; unused when following.
     ends: BTreeMap<i32, i64>,
+    /// All partitions, with whether their first records were gone when the reader was opened.
+    cut: BTreeMap<i32, bool>,
     heard: Instant,
 }
 
@@ -100,8 +102,14 @@ impl Reader {
             ])
             .create_with_context(Quiet::default())
             .map_err(|error: KafkaError| ReadError::Client(said(&error)))?;
-        let mut reader =
-            Self { consumer, topic: topic.to_owned(), follow, ends: BTreeMap::new(), heard: Instant::now() };
+        let mut reader = Self {
+            consumer,
+            topic: topic.to_owned(),
+            follow,
+            ends: BTreeMap::new(),
+            cut: BTreeMap::new(),
+            heard: Instant::now(),
+        };
         // A token is asked for in here, and without one the brokers are waited for in vain.
         drop(reader.consumer.poll(Duration::ZERO));
         let partitions = reader.partitions(connection)?;
@@ -142,6 +150,11 @@ impl Reader {
         }
     }
 
+    /// The topic's partitions, each with whether its first records, from offset 0 on, are gone: by retention, or deleted.
+    pub fn cut(&self) -> &BTreeMap<i32, bool> {
+        &self.cut
+    }
+
     fn partitions(&self, connection: &Connection) -> Result<Vec<i32>, ReadError> {
         let metadata = self
             .consumer
@@ -166,6 +179,7 @@ impl Reader {
                 .consumer
                 .fetch_watermarks(&self.topic, partition, OPEN_TIMEOUT)
                 .map_err(|error| self.refused(&error))?;
+            self.cut.insert(partition, low > 0);
             let from = if start == Start::End { high } else { low };
             places.insert(partition, (from, high));
         }

@@ -18,8 +18,8 @@ use super::sizes::Refused;
 use super::token;
 use crate::audit::publisher::{Event, Fault, Ticket};
 
-/// Records of refused batches that are remembered: more than can be under way one by one.
-const MAX_REFUSED: usize = 64;
+/// Records of refused batches that are remembered. Of others it counts as unknown whether Kafka has them.
+const MAX_REFUSED: usize = 4096;
 
 #[derive(Debug, Default)]
 pub(super) struct Reports {
@@ -31,6 +31,8 @@ pub(super) struct Reports {
 struct Inbox {
     events: Vec<Event>,
     under_way: usize,
+    /// Of the values of those.
+    bytes_under_way: usize,
     /// Those under way that are stubs.
     stubs: BTreeSet<Ticket>,
     refused: Vec<Refused>,
@@ -40,9 +42,10 @@ struct Inbox {
 }
 
 impl Reports {
-    pub(super) fn sent(&self, ticket: Ticket, is_stub: bool) {
+    pub(super) fn sent(&self, ticket: Ticket, bytes: usize, is_stub: bool) {
         let mut inbox = self.inbox.lock();
         inbox.under_way += 1;
+        inbox.bytes_under_way += bytes;
         if is_stub {
             inbox.stubs.insert(ticket);
         }
@@ -50,7 +53,13 @@ impl Reports {
 
     /// Whether nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.inbox.lock().under_way == 0
+        self.under_way().0 == 0
+    }
+
+    /// Records under way, and the bytes of their values.
+    pub(super) fn under_way(&self) -> (usize, usize) {
+        let inbox = self.inbox.lock();
+        (inbox.under_way, inbox.bytes_under_way)
     }
 
     pub(super) fn take(&self, events: &mut Vec<Event>) {
@@ -62,10 +71,10 @@ impl Reports {
         std::mem::take(&mut self.inbox.lock().refused)
     }
 
-    /// There was a fatal error, and nothing yet about the batch that led to it.
+    /// There was a fatal error, and something may still be told of what led to it, or of what was under way beside it.
     pub(super) fn is_unexplained(&self) -> bool {
         let inbox = self.inbox.lock();
-        inbox.fatal && inbox.refused.is_empty() && inbox.under_way > 0
+        inbox.fatal && inbox.under_way > 0
     }
 }
 
@@ -112,6 +121,9 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Ticket) {
         let mut inbox = self.inbox.lock();
         inbox.under_way = inbox.under_way.saturating_sub(1);
+        let (Ok(message) | Err((_, message))) = result;
+        let bytes = message.payload().map_or(0, <[u8]>::len);
+        inbox.bytes_under_way = inbox.bytes_under_way.saturating_sub(bytes);
         let was_stub = inbox.stubs.remove(&ticket);
         match result {
             Ok(_) if was_stub => inbox.events.push(Event::Stubbed(ticket)),

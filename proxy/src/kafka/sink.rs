@@ -13,9 +13,10 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::checkpoints::{Checkpoints, is_checkpoint};
 use super::client::{Connection, code_name, said};
+use super::inspect::{self, Topic};
 use super::partition::Pins;
 use super::reports::{Reports, fault};
-use super::settings::larger_line;
+use super::settings::{Layout, larger_line};
 use super::sizes::{Lesson, Sizes};
 use crate::audit::publisher::{Entry, Event, Fault, SendError, Sink, Ticket};
 use crate::audit::stub;
@@ -26,8 +27,8 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 /// A look-up of the topic holds the publisher's thread at most this long.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// For what became of a batch to be told after the fatal error that it led to.
-const EXPLANATION: Duration = Duration::from_millis(20);
+/// For what became of a batch, and of those beside it, to be told after the fatal error that it led to.
+const EXPLANATION: Duration = Duration::from_millis(50);
 /// Between two lines of the log about records that the topic does not take.
 const REMIND: Duration = Duration::from_secs(600);
 
@@ -77,6 +78,8 @@ pub struct KafkaSink {
     /// Since the last rebuild.
     partitions: BTreeMap<Arc<str>, i32>,
     sizes: Sizes,
+    /// The topic's limit was asked for.
+    looked: bool,
     /// When stubs, or their refusal, were last spoken of.
     said: [Option<Instant>; 2],
 }
@@ -95,7 +98,8 @@ impl KafkaSink {
         let topic = options.checkpoint_topic.as_ref();
         let checkpoints = topic.map(|topic| Checkpoints::new(&options.connection, topic)).transpose().map_err(wrong)?;
         let (sizes, partitions) = (Sizes::new(Instant::now()), BTreeMap::new());
-        let mut sink = Self { options, producer: None, checkpoints, pins, partitions, sizes, said: [None; 2] };
+        let mut sink =
+            Self { options, producer: None, checkpoints, pins, partitions, sizes, looked: false, said: [None; 2] };
         sink.producer = Some(sink.build().map_err(wrong)?);
         Ok(sink)
     }
@@ -110,6 +114,9 @@ impl KafkaSink {
             ("enable.gapless.guarantee", "true"),
             // Never give up by the clock; the default loses records after five minutes.
             ("message.timeout.ms", "0"),
+            // A broker takes what follows a producer's first batch, if it refuses that one: out of order. So where a topic
+            // is known to refuse batches, one is on its way at a time.
+            ("max.in.flight.requests.per.connection", if self.sizes.is_careful() { "1" } else { "5" }),
             ("batch.num.messages", &self.sizes.batch_records().to_string()),
             ("batch.size", &self.sizes.batch_bytes().to_string()),
             ("queue.buffering.max.messages", &options.queue_records.to_string()),
@@ -132,6 +139,7 @@ impl KafkaSink {
     fn grown(&mut self, now: Instant) -> bool {
         let idle = self.producer.as_ref().is_none_or(|producer| producer.context().is_idle());
         if idle {
+            self.sizes.ended(&[]);
             self.sizes.grow(now);
             self.producer = None;
             self.partitions.clear();
@@ -160,6 +168,20 @@ impl KafkaSink {
         }
     }
 
+    /// Where brokers tell how much the topic takes, no batch is larger: what is under way beside a refusal is sent again
+    /// one by one. A limit that is not known is found out.
+    fn look(&mut self) {
+        let Options { connection, topic, .. } = &self.options;
+        let settings = match inspect::topic(connection, topic, METADATA_TIMEOUT) {
+            Ok(Topic::Present(Layout { settings: Ok(settings), .. })) => settings,
+            other => return tracing::debug!(?other, "the topic's limit is not known"),
+        };
+        let takes = settings.get("max.message.bytes").and_then(|bytes| bytes.parse().ok());
+        if takes.is_some_and(|takes| self.sizes.begin(takes)) {
+            self.producer = None;
+        }
+    }
+
     fn partition(&mut self, chain: &Arc<str>) -> Result<i32, Fault> {
         if let Some(&partition) = self.partitions.get(chain) {
             return Ok(partition);
@@ -176,6 +198,10 @@ impl KafkaSink {
         let count = found.map_or(0, |t| i32::try_from(t.partitions().len()).unwrap_or(i32::MAX));
         if count == 0 {
             return Err(Fault { code: "unknown_topic".into(), text: format!("topic `{topic}` does not exist") });
+        }
+        if !std::mem::replace(&mut self.looked, true) {
+            self.look();
+            self.producer()?;
         }
         let partition = self.pins.place(chain, count);
         if self.partitions.len() >= MAX_CHAINS {
@@ -196,8 +222,11 @@ impl Sink for KafkaSink {
         if self.sizes.may_grow(now) && !self.grown(now) {
             return Err(SendError::Full);
         }
+        if self.producer.as_ref().is_some_and(|p| self.sizes.are_enough(p.context().under_way())) {
+            return Err(SendError::Full);
+        }
         let partition = self.partition(&entry.chain).map_err(SendError::NotReady)?;
-        let large = self.sizes.is_too_large(&entry.chain, entry.seq, entry.value.len(), now);
+        let large = self.sizes.is_too_large(&entry.chain, entry.seq, &entry.value, now);
         let stub = large.then(|| stub::of(&entry.value)).flatten();
         let Some(producer) = &self.producer else { return Err(SendError::Full) };
         let headers =
@@ -210,7 +239,11 @@ impl Sink for KafkaSink {
             .headers(headers);
         match producer.send(record) {
             Ok(()) => {
-                producer.context().sent(ticket, stub.is_some());
+                let bytes = stub.as_ref().map_or(entry.value.len(), Vec::len);
+                producer.context().sent(ticket, bytes, stub.is_some());
+                if stub.is_none() {
+                    self.sizes.sent_whole(&entry.chain, entry.seq);
+                }
                 if let Some(checkpoints) = self.checkpoints.as_mut().filter(|_| is_checkpoint(&entry.value)) {
                     checkpoints.send(entry);
                 }
@@ -237,10 +270,13 @@ impl Sink for KafkaSink {
     fn rebuild(&mut self) {
         if let Some(producer) = self.producer.take() {
             let reports = producer.context();
-            if reports.is_unexplained() {
-                producer.poll(EXPLANATION);
+            // What was refused may be presumed to be too large, once it is known.
+            let until = Instant::now() + EXPLANATION;
+            while reports.is_unexplained() && Instant::now() < until {
+                producer.poll(EXPLANATION / 10);
             }
             let refused = reports.refused();
+            self.sizes.ended(&refused);
             if !refused.is_empty() {
                 let lesson = self.sizes.learn(&refused, Instant::now());
                 self.speak(lesson);

@@ -2,7 +2,7 @@
 //! that record goes out as a stub. Brokers measure a batch as it arrives, compressed, so only they can say whether a
 //! record fits. Pure; asked by `sink`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,20 +13,26 @@ use crate::audit::stub;
 const LEVELS: [u32; 6] = [1_000_000, 250_000, 62_500, 16_000, 4_000, 1];
 /// Without a refusal of a batch for so long, larger batches are tried again: somebody may have mended the topic.
 const GROW: Duration = Duration::from_secs(600);
-/// After so many records were refused alone, one as large as the smallest of them is not tried first …
+/// After so many records were refused alone, those as large go out as stubs untried: each try costs a new producer.
 const ENOUGH: u32 = 3;
-/// … for this long: each try costs a new producer.
-const PRESUMED: Duration = Duration::from_secs(60);
-/// Records known to be too large, at most. Those of the oldest place in the alphabet go; they are found out again.
+/// How often one of them is tried all the same: somebody may have mended the topic.
+const PROBE: Duration = Duration::from_secs(60);
+/// Records that go out as stubs, at most. The oldest are forgotten; they are found out again.
 const MAX_KNOWN: usize = 4096;
+/// Chains of which is known how far they went out whole, at most. Nothing of further ones is presumed.
+const MAX_CHAINS: usize = 1024;
+/// Batches handed over and not acknowledged while they are small: enough that the wire does not wait for us.
+const AHEAD: usize = 5;
+
+/// Chain and place in it.
+type Place = (Arc<str>, u64);
 
 /// A record that was in a batch which the topic did not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refused {
     pub chain: Arc<str>,
     pub seq: u64,
-    /// Bytes of its value.
-    pub size: usize,
+    pub size: Size,
     /// Nothing shorter can go out in its place: it was a stub, or has none that is shorter.
     pub is_shortest: bool,
 }
@@ -36,7 +42,29 @@ impl Refused {
     pub(super) fn read(value: &[u8], was_stub: bool) -> Option<Self> {
         let link = chain::link(value)?;
         let is_shortest = was_stub || stub::of(value).is_none();
-        Some(Self { chain: link.id.into(), seq: link.seq, size: value.len(), is_shortest })
+        Some(Self { chain: link.id.into(), seq: link.seq, size: Size::of(value)?, is_shortest })
+    }
+}
+
+/// Bytes of a value. Brokers look at what arrives, which depends on the codec: with `none` the first counts, with zstd
+/// the second, with another something like it. So what is as large as a refused one is as large in both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    plain: usize,
+    packed: usize,
+}
+
+impl Size {
+    const LARGEST: Self = Self { plain: usize::MAX, packed: usize::MAX };
+
+    /// `None`: zstd has no memory.
+    fn of(value: &[u8]) -> Option<Self> {
+        // Level 0 is the default, which is librdkafka's, too.
+        Some(Self { plain: value.len(), packed: zstd::bulk::compress(value, 0).ok()?.len() })
+    }
+
+    fn or_less(self, other: Self) -> Self {
+        Self { plain: self.plain.min(other.plain), packed: self.packed.min(other.packed) }
     }
 }
 
@@ -56,19 +84,59 @@ pub(super) struct Sizes {
     level: usize,
     /// The last step, down or up.
     since: Instant,
-    known: BTreeSet<(Arc<str>, u64)>,
+    /// What goes out as a stub, because it was refused, or presumed to be.
+    known: BTreeSet<Place>,
+    /// The same, oldest first.
+    order: VecDeque<Place>,
+    /// Refused alone.
     alone: u32,
-    least: usize,
-    presumed: Instant,
+    /// The least of them in either measure.
+    least: Size,
+    /// The last refusal of a record alone, or probe.
+    tried: Instant,
+    /// Went out whole while its like do not, and was not refused.
+    probe: Option<Place>,
+    /// The highest place of each chain that an earlier producer sent whole: up to there Kafka may have the whole,
+    /// acknowledged or not, and a stub behind it would be other bytes for the same id.
+    whole: BTreeMap<Arc<str>, u64>,
+    /// The same of this producer.
+    now: BTreeMap<Arc<str>, u64>,
+    /// Places up to there that Kafka has not for sure: whenever they were sent, their batch was refused.
+    refused: BTreeSet<Place>,
 }
 
 impl Sizes {
     pub(super) fn new(now: Instant) -> Self {
-        Self { level: 0, since: now, known: BTreeSet::new(), alone: 0, least: usize::MAX, presumed: now }
+        Self {
+            level: 0,
+            since: now,
+            known: BTreeSet::new(),
+            order: VecDeque::new(),
+            alone: 0,
+            least: Size::LARGEST,
+            tried: now,
+            probe: None,
+            whole: BTreeMap::new(),
+            now: BTreeMap::new(),
+            refused: BTreeSet::new(),
+        }
+    }
+
+    /// The topic says that it takes so many bytes. Whether batches become smaller for it.
+    pub(super) fn begin(&mut self, takes: u64) -> bool {
+        let level = LEVELS.iter().position(|bytes| u64::from(*bytes) <= takes).unwrap_or(LEVELS.len() - 1);
+        let is_smaller = level > self.level;
+        self.level = level.max(self.level);
+        is_smaller
     }
 
     pub(super) fn batch_bytes(&self) -> u32 {
         LEVELS.get(self.level).copied().unwrap_or(1)
+    }
+
+    /// Batches are smaller than they may be.
+    pub(super) fn is_careful(&self) -> bool {
+        self.level > 0
     }
 
     /// Records of one batch.
@@ -76,14 +144,85 @@ impl Sizes {
         if self.batch_bytes() == 1 { 1 } else { 10_000 }
     }
 
-    /// Whether the record goes out as a stub.
-    pub(super) fn is_too_large(&mut self, chain: &Arc<str>, seq: u64, size: usize, now: Instant) -> bool {
-        if self.alone >= ENOUGH && now.saturating_duration_since(self.presumed) >= PRESUMED {
-            // The next refusal is enough to presume again.
-            (self.alone, self.least) = (ENOUGH - 1, usize::MAX);
+    /// Whether so many records, of so many bytes, are enough under way: of what goes out whole beside a record that is too
+    /// large, nothing can be presumed, so that little is ahead while batches are smaller than they may be.
+    pub(super) fn are_enough(&self, (records, bytes): (usize, usize)) -> bool {
+        match self.batch_bytes() as usize {
+            1 => records >= AHEAD,
+            batch => self.is_careful() && bytes >= AHEAD * batch,
         }
-        let presumed = self.alone >= ENOUGH && size >= self.least;
-        presumed || (!self.known.is_empty() && self.known.contains(&(Arc::clone(chain), seq)))
+    }
+
+    /// Whether the record goes out as a stub.
+    pub(super) fn is_too_large(&mut self, chain: &Arc<str>, seq: u64, value: &[u8], now: Instant) -> bool {
+        if self.known.is_empty() {
+            return false;
+        }
+        let place = (Arc::clone(chain), seq);
+        if self.known.contains(&place) {
+            return true;
+        }
+        if !self.presumes(&place, value) {
+            return false;
+        }
+        if now.saturating_duration_since(self.tried) < PROBE {
+            self.know(place);
+            return true;
+        }
+        self.tried = now;
+        if self.probe.replace(place).is_some() {
+            // The one before was not refused.
+            (self.alone, self.least, self.probe) = (0, Size::LARGEST, None);
+        }
+        false
+    }
+
+    fn presumes(&self, place: &Place, value: &[u8]) -> bool {
+        // Packing it is what costs something.
+        self.alone >= ENOUGH
+            && self.is_nowhere_whole(place)
+            && value.len() >= self.least.plain
+            && Size::of(value).is_some_and(|size| size.packed >= self.least.packed)
+    }
+
+    fn is_nowhere_whole(&self, place: &Place) -> bool {
+        let later = |highest: &BTreeMap<Arc<str>, u64>| {
+            highest.get(&place.0).map_or(highest.len() < MAX_CHAINS, |highest| place.1 > *highest)
+        };
+        later(&self.now) && (later(&self.whole) || self.refused.contains(place))
+    }
+
+    fn know(&mut self, place: Place) {
+        if self.known.insert(place.clone()) {
+            self.order.push_back(place);
+        }
+        if self.order.len() > MAX_KNOWN
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+    }
+
+    /// This producer has taken the record whole.
+    pub(super) fn sent_whole(&mut self, chain: &Arc<str>, seq: u64) {
+        raise(&mut self.now, chain, seq);
+    }
+
+    /// The producer is over. `refused`: all records of batches that it was refused for their size. What a producer sends
+    /// of a chain it sends in order, so that what else there is up to its highest place may be in Kafka.
+    pub(super) fn ended(&mut self, refused: &[Refused]) {
+        let refused: BTreeSet<Place> = refused.iter().map(|r| (Arc::clone(&r.chain), r.seq)).collect();
+        let Self { whole, now, refused: before, .. } = self;
+        let reached = |(chain, seq): &Place| now.get(chain).is_some_and(|highest| seq <= highest);
+        before.retain(|place| refused.contains(place) || !reached(place));
+        let is_first = |(chain, seq): &Place| whole.get(chain).is_none_or(|highest| seq > highest);
+        before.extend(refused.into_iter().filter(is_first));
+        while before.len() > MAX_KNOWN {
+            before.pop_last();
+        }
+        for (chain, seq) in std::mem::take(now) {
+            raise(whole, &chain, seq);
+        }
     }
 
     /// `refused`: all records of batches that were refused for their size since the producer was made; not empty.
@@ -96,13 +235,12 @@ impl Sizes {
         }
         let mut found = 0;
         for record in refused.iter().filter(|r| !r.is_shortest) {
-            self.known.insert((Arc::clone(&record.chain), record.seq));
-            if self.known.len() > MAX_KNOWN {
-                self.known.pop_first();
-            }
+            let place = (Arc::clone(&record.chain), record.seq);
+            self.probe.take_if(|probe| *probe == place);
+            self.know(place);
             self.alone = self.alone.saturating_add(1);
-            self.least = self.least.min(record.size);
-            self.presumed = now;
+            self.least = self.least.or_less(record.size);
+            self.tried = now;
             found += 1;
         }
         if found == 0 { Lesson::Hopeless } else { Lesson::TooLarge(found) }
@@ -119,104 +257,13 @@ impl Sizes {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use super::*;
-    use crate::audit::chain::Chain;
-    use crate::audit::envelope::{Draft, Kind, Source};
-
-    /// A record with so much in it.
-    fn record(filler: usize) -> Vec<u8> {
-        let data = serde_json::json!({ "filler": "x".repeat(filler) });
-        let draft = Draft::new(&Source::new("i"), Kind::Decision, uuid::Uuid::now_v7(), SystemTime::now(), None, &data);
-        let mut value = Vec::new();
-        Chain::new("c".into()).finish(&draft.unwrap().head, &mut value);
-        value
-    }
-
-    fn refused(seq: u64, size: usize) -> Refused {
-        Refused { chain: "c".into(), seq, size, is_shortest: false }
-    }
-
-    fn is_too_large(sizes: &mut Sizes, seq: u64, size: usize, now: Instant) -> bool {
-        sizes.is_too_large(&"c".into(), seq, size, now)
-    }
-
-    #[test]
-    fn batches_shrink_until_a_refusal_means_one_record() {
-        let now = Instant::now();
-        let mut sizes = Sizes::new(now);
-        let both = [refused(7, 100), refused(8, 3000)];
-        for bytes in [250_000, 62_500, 16_000, 4_000, 1] {
-            assert_eq!(sizes.learn(&both, now), Lesson::Smaller(bytes));
-            assert!(!is_too_large(&mut sizes, 8, 3000, now), "nobody knows yet which");
-        }
-        assert_eq!(sizes.batch_records(), 1);
-        assert_eq!(sizes.learn(&both[1..], now), Lesson::TooLarge(1));
-        assert!(is_too_large(&mut sizes, 8, 3000, now) && !is_too_large(&mut sizes, 7, 100, now));
-    }
-
-    #[test]
-    fn one_record_refused_alone_says_nothing_of_batches() {
-        let now = Instant::now();
-        let mut sizes = Sizes::new(now);
-        assert_eq!(sizes.learn(&[refused(8, 60_000)], now), Lesson::TooLarge(1));
-        assert_eq!(sizes.batch_bytes(), 1_000_000);
-        assert!(is_too_large(&mut sizes, 8, 60_000, now));
-        assert!(!is_too_large(&mut sizes, 9, 60_000, now), "another may compress better");
-    }
-
-    #[test]
-    fn a_stub_that_is_refused_is_hopeless_and_stays_a_stub() {
-        let now = Instant::now();
-        let mut sizes = Sizes::new(now);
-        sizes.learn(&[refused(8, 2000)], now);
-        let stub = Refused { is_shortest: true, ..refused(8, 500) };
-        assert_eq!(sizes.learn(&[stub], now), Lesson::Hopeless);
-        assert!(is_too_large(&mut sizes, 8, 2000, now));
-    }
-
-    #[test]
-    fn a_record_whose_stub_is_no_shorter_is_hopeless() {
-        let now = Instant::now();
-        let [small, large] = [10, 2000].map(|filler| Refused::read(&record(filler), false).unwrap());
-        assert_eq!(Sizes::new(now).learn(&[small], now), Lesson::Hopeless);
-        assert_eq!(Sizes::new(now).learn(&[large], now), Lesson::TooLarge(1));
-        assert!(Refused::read(b"{}", false).is_none());
-    }
-
-    #[test]
-    fn after_some_refusals_the_rest_is_presumed_for_a_minute() {
-        let now = Instant::now();
-        let mut sizes = Sizes::new(now);
-        for seq in 0..3 {
-            assert!(!is_too_large(&mut sizes, seq, 2000, now));
-            sizes.learn(&[refused(seq, 2000)], now);
-        }
-        assert!(is_too_large(&mut sizes, 50, 2000, now) && !is_too_large(&mut sizes, 51, 1999, now));
-        let later = now + PRESUMED;
-        assert!(!is_too_large(&mut sizes, 52, 2000, later), "tried again");
-        assert!(is_too_large(&mut sizes, 1, 2000, later), "what was refused itself stays a stub");
-        sizes.learn(&[refused(52, 2000)], later);
-        assert!(is_too_large(&mut sizes, 53, 2000, later), "one more refusal is enough");
-    }
-
-    #[test]
-    fn what_is_known_is_bounded_and_batches_grow_again() {
-        let now = Instant::now();
-        let mut sizes = Sizes::new(now);
-        for seq in 0..MAX_KNOWN as u64 + 9 {
-            sizes.learn(&[refused(seq, 2000)], now);
-        }
-        assert_eq!(sizes.known.len(), MAX_KNOWN);
-        assert!(!sizes.may_grow(now + GROW), "never smaller");
-        sizes.learn(&[refused(1, 1), refused(2, 1)], now);
-        assert!(!sizes.may_grow(now) && sizes.may_grow(now + GROW));
-        sizes.learn(&[refused(3, 2000)], now + GROW / 2);
-        assert!(sizes.may_grow(now + GROW), "one record that is too large alone says nothing of batches");
-        sizes.grow(now + GROW);
-        assert_eq!(sizes.batch_bytes(), 1_000_000);
+fn raise(highest: &mut BTreeMap<Arc<str>, u64>, chain: &Arc<str>, seq: u64) {
+    if let Some(highest) = highest.get_mut(chain) {
+        *highest = seq.max(*highest);
+    } else if highest.len() < MAX_CHAINS {
+        highest.insert(Arc::clone(chain), seq);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,8 @@ pub const METRICS: &[Metric] = &[
     gauge("countersign_authorizer_in_flight", "Attempts under way", &["authorizer"]),
     gauge("countersign_authorizer_breaker_open", "1 while the authorizer is left alone, but for one probe at a time", &["authorizer"]),
     counter("countersign_fallbacks_total", "Verdicts of an authorizer that was asked after another one's fault; cached ones not again", &["route"]),
+    counter("countersign_shadow_comparisons_total", "Verdicts of authorizers that are only tried out, by how they differ from what was decided", &["route", "authorizer", "difference"]),
+    counter("countersign_shadow_unrecorded_total", "Differences without a record, because there were too many or too little room", &[]),
     counter("countersign_cache_requests_total", "What the decision cache did for a decision", &["result"]),
     gauge("countersign_cache_entries", "Remembered decisions", &[]),
     gauge("countersign_cache_waiting", "Decisions that wait for the answer to an equal question", &[]),

@@ -15,6 +15,7 @@ use super::series::register;
 pub(super) struct Plain {
     pub(super) in_flight: Gauge,
     pub(super) last_decision: Gauge<f64, AtomicU64>,
+    pub(super) shadow_unrecorded: Counter,
     pub(super) cache_entries: Gauge,
     pub(super) cache_waiting: Gauge,
     pub(super) audit_available: Gauge,
@@ -43,6 +44,7 @@ impl Plain {
         Self {
             in_flight: plain.add("countersign_decisions_in_flight", Gauge::default()),
             last_decision: plain.add("countersign_last_decision_timestamp_seconds", Gauge::default()),
+            shadow_unrecorded: plain.add("countersign_shadow_unrecorded_total", Counter::default()),
             cache_entries: plain.add("countersign_cache_entries", Gauge::default()),
             cache_waiting: plain.add("countersign_cache_waiting", Gauge::default()),
             audit_available: plain.add("countersign_audit_available", Gauge::default()),

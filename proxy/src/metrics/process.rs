@@ -23,6 +23,8 @@ const USER_HZ: f64 = 100.0;
 pub(super) struct Live {
     pub(super) generation: Mutex<String>,
     pub(super) log_lines_dropped: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
+    /// Records and bytes that Kafka has not got; `None` where nobody is to get them.
+    pub(super) undelivered: OnceLock<Box<dyn Fn() -> Option<(u64, u64)> + Send + Sync>>,
 }
 
 impl fmt::Debug for Live {

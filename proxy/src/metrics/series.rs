@@ -12,7 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::names::{LATENCY, NO_CLASS, NO_ROUTE, OTHER, UNKNOWN_NAME, metric};
-use super::{Certificate, DecisionPoint, FrontOutcome, Names};
+use super::{Certificate, DecisionPoint, FrontOutcome, Names, ShadowName};
+use crate::policy::compare::Difference;
 use crate::policy::purpose::ActionClass;
 use crate::policy::verdict::{Decision, Origin, Reason, Side};
 
@@ -84,6 +85,18 @@ impl Authorizer {
     }
 }
 
+/// Handles for one route's shadow, in the order of `Difference::ALL`.
+#[derive(Debug)]
+pub(super) struct Shadow(Vec<Counter>);
+
+impl Shadow {
+    pub(super) fn count(&self, difference: Difference) {
+        if let Some(comparisons) = self.0.get(difference as usize) {
+            comparisons.inc();
+        }
+    }
+}
+
 /// Handles for one client of the decision listener.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -142,6 +155,7 @@ impl<T> Table<T> {
 pub(super) struct Series {
     pub(super) routes: Table<Route>,
     pub(super) authorizers: Table<Authorizer>,
+    pub(super) shadows: Table<Shadow>,
     pub(super) clients: Table<Client>,
     families: Families,
 }
@@ -152,6 +166,7 @@ impl Series {
         let series = Self {
             routes: Table::new(families.route(NO_ROUTE, false)),
             authorizers: Table::new(families.authorizer(UNKNOWN_NAME)),
+            shadows: Table::new(families.shadow(NO_ROUTE, UNKNOWN_NAME)),
             clients: Table::new(families.client(UNKNOWN_NAME)),
             families,
         };
@@ -162,6 +177,11 @@ impl Series {
     pub(super) fn extend(&self, names: &Names) {
         self.routes.extend(&names.routes, |name| self.families.route(name, true));
         self.authorizers.extend(&names.authorizers, |name| self.families.authorizer(name));
+        let shadows: Vec<String> = names.shadows.iter().map(|ShadowName(name)| name.clone()).collect();
+        self.shadows.extend(&shadows, |name| {
+            let (route, authorizer) = name.split_once('/').unwrap_or((NO_ROUTE, UNKNOWN_NAME));
+            self.families.shadow(route, authorizer)
+        });
         self.clients.extend(&names.clients, |name| self.families.client(name));
     }
 
@@ -191,6 +211,7 @@ struct Families {
     cache_enabled: Family<Labels, Gauge>,
     fallbacks: Family<Labels, Counter>,
     authorizer_requests: Family<Labels, Counter>,
+    shadow_comparisons: Family<Labels, Counter>,
     authorizer_duration: Family<Labels, Durations, fn() -> Durations>,
     authorizer_in_flight: Family<Labels, Gauge>,
     authorizer_breaker_open: Family<Labels, Gauge>,
@@ -207,6 +228,7 @@ impl Families {
             cache_enabled: Family::default(),
             fallbacks: Family::default(),
             authorizer_requests: Family::default(),
+            shadow_comparisons: Family::default(),
             authorizer_duration: Family::new_with_constructor(durations),
             authorizer_in_flight: Family::default(),
             authorizer_breaker_open: Family::default(),
@@ -218,6 +240,7 @@ impl Families {
         add("countersign_decisions_total", &families.decisions);
         add("countersign_faults_total", &families.faults);
         add("countersign_authorizer_requests_total", &families.authorizer_requests);
+        add("countersign_shadow_comparisons_total", &families.shadow_comparisons);
         add("countersign_front_requests_total", &families.front_requests);
         add("countersign_probes_total", &families.probes);
         add("countersign_fallbacks_total", &families.fallbacks);
@@ -278,6 +301,14 @@ impl Families {
                 .authorizer_breaker_open
                 .get_or_create_owned(&labels("countersign_authorizer_breaker_open", &one)),
         }
+    }
+
+    fn shadow(&self, route: &str, authorizer: &str) -> Shadow {
+        let comparisons = |difference: Difference| {
+            let values = [route, authorizer, difference.as_str()];
+            self.shadow_comparisons.get_or_create_owned(&labels("countersign_shadow_comparisons_total", &values))
+        };
+        Shadow(Difference::ALL.map(comparisons).into())
     }
 
     fn client(&self, client: &str) -> Client {

@@ -1,10 +1,11 @@
-//! What the front writes. The only two ways to get a reply: a decision with its durable receipt, or a refusal, which
-//! always denies. Used by `pipeline` and `front`.
+//! What the front writes. The only ways to get a reply: a decision with its durable receipt, or a refusal, which always
+//! denies. Used by `pipeline` and `front`.
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::audit::spool::Receipt;
+use crate::decide::shadow::Beside;
 use crate::policy::decided::Outcome;
 use crate::policy::verdict::{Decision, Reason};
 use crate::wire::reply::{self, Reply as Wire};
@@ -16,29 +17,49 @@ pub struct Reply {
     reason: Option<Reason>,
     record: Option<Uuid>,
     /// Held until the answer has left: a crash before that names the answer as unknown.
-    _receipt: Option<Receipt>,
+    receipt: Option<Receipt>,
+    /// What is asked beside it, after it.
+    beside: Option<Box<Beside>>,
 }
 
 impl Reply {
     /// The answer to a question whose record is durable: the receipt is the proof.
-    pub(super) fn decided(outcome: &Outcome, receipt: Receipt, record: Uuid) -> Self {
+    pub(super) fn decided(outcome: &Outcome, receipt: Receipt, record: Uuid, beside: Option<Box<Beside>>) -> Self {
         let (decision, reason) = (outcome.decision(), outcome.reason());
         Self {
             wire: reply::reply(decision, reason),
             reason: Some(reason),
             record: Some(record),
-            _receipt: Some(receipt),
+            receipt: Some(receipt),
+            beside,
         }
+    }
+
+    /// A deny although the record may say otherwise: an amendment says so.
+    pub(super) fn amended(reason: Reason, record: Uuid) -> Self {
+        Self { record: Some(record), ..Self::refused(reason) }
     }
 
     /// A deny without a record of its own.
     pub fn refused(reason: Reason) -> Self {
-        Self { wire: reply::reply(Decision::Deny, reason), reason: Some(reason), record: None, _receipt: None }
+        Self::bare(reply::reply(Decision::Deny, reason), Some(reason))
     }
 
     /// The answer to MinIO's empty start-up POST: any answer will do, and it must not be an allow.
     pub fn probe() -> Self {
-        Self { wire: Wire { status: 200, body: reply::DENY }, reason: None, record: None, _receipt: None }
+        Self::bare(Wire { status: 200, body: reply::DENY }, None)
+    }
+
+    fn bare(wire: Wire, reason: Option<Reason>) -> Self {
+        Self { wire, reason, record: None, receipt: None, beside: None }
+    }
+
+    /// The answer has left, or nobody is there any more to take it.
+    pub fn left(self) {
+        drop(self.receipt);
+        if let Some(beside) = self.beside {
+            beside.begin();
+        }
     }
 
     pub fn status(&self) -> u16 {

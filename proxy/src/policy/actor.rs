@@ -153,7 +153,7 @@ fn groups(request: &Request, privacy: &Privacy) -> Vec<String> {
 
 /// An identity provider's groups are in `claims.groups`, and only there. The text was read strictly before: what does
 /// not fit here is another shape, such as one string.
-fn claimed_groups(claims: &Claims) -> Vec<String> {
+pub fn claimed_groups(claims: &Claims) -> Vec<String> {
     #[derive(Deserialize)]
     struct Grouped {
         groups: Vec<String>,

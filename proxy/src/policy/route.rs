@@ -41,6 +41,8 @@ pub struct Route {
     /// Places in the decider's list of authorizers, in the order they are asked; none twice.
     pub ask: Vec<usize>,
     pub combine: Combine,
+    /// Places in the decider's list of shadows: asked beside, never waited for.
+    pub shadow: Vec<usize>,
     pub cache: Lifetimes,
 }
 
@@ -136,7 +138,14 @@ mod tests {
     }
 
     fn route(name: &str, matcher: Matcher) -> Route {
-        Route { name: name.into(), matcher, ask: vec![0], combine: Combine::First, cache: Lifetimes::OFF }
+        Route {
+            name: name.into(),
+            matcher,
+            ask: vec![0],
+            combine: Combine::First,
+            shadow: Vec::new(),
+            cache: Lifetimes::OFF,
+        }
     }
 
     #[test]

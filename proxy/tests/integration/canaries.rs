@@ -130,7 +130,7 @@ async fn no_secret_is_in_any_sink() {
         .await;
     let (asked, canaries) = poisoned();
     ask_in_every_way(&proxy, &stub, &asked).await;
-    let metrics = proxy.metrics().await;
+    let (metrics, status) = (proxy.metrics().await, proxy.status_pages().await);
     eventually("everything is delivered", async || {
         (proxy.metric("countersign_spool_undelivered_records ").await == 0.0).then_some(())
     })
@@ -144,6 +144,7 @@ async fn no_secret_is_in_any_sink() {
     assert_clean("the spool", &spool_bytes(&proxy.spool()), &canaries);
     assert_clean("the log", proxy.log().as_bytes(), &canaries);
     assert_clean("the metrics", metrics.as_bytes(), &canaries);
+    assert_clean("the status page", status.as_bytes(), &canaries);
     assert_clean("the traces", collector.output().as_bytes(), &canaries);
     let redacted = proxy.decisions()[0]["data"]["redacted"].to_string();
     assert!(redacted.contains("X-Amz-Security-Token"), "what was left out is named: {redacted}");

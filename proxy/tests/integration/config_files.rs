@@ -10,7 +10,7 @@ use countersign::config::keys::{self, Given, Key, Takes, join};
 use countersign::config::meant::{Account, Object, ReportedIp};
 use countersign::config::{self, Config, Loaded};
 
-const SAMPLES: [&str; 4] = ["minimal.toml", "full.toml", "two-authorizers.toml", "private.toml"];
+const SAMPLES: [&str; 5] = ["minimal.toml", "full.toml", "two-authorizers.toml", "shadow.toml", "private.toml"];
 
 /// Where the private sample has its key, which no machine of ours has.
 const PSEUDONYM_KEY: &str = "/run/secrets/pseudonym-2026-11.key";

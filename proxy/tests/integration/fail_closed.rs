@@ -81,8 +81,12 @@ async fn an_authorizer_that_is_away_denies_until_it_is_back() {
     }
     stub.start_again().unwrap();
     assert!(proxy.ask(&asked).await.allowed());
-    let log =
-        eventually("the log says both", async || Some(proxy.log()).filter(|log| log.contains("answers again"))).await;
+    // Said with an answer that comes after five seconds without a fault.
+    let log = eventually("the log says both", async || {
+        assert!(proxy.ask(&asked).await.allowed());
+        Some(proxy.log()).filter(|log| log.contains("answers again"))
+    })
+    .await;
     assert_eq!(log.matches("gives no usable answer").count(), 1, "a line for the outage, not one a question:\n{log}");
 }
 

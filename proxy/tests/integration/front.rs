@@ -1,8 +1,10 @@
 //! The sockets: what the front answers to whatever may arrive, and that it goes on afterwards. The answers are those of
 //! the table in `docs/EVENTS.md`.
 
+use std::time::Duration;
+
 use loadtest::stub::{Script, Stub};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::{Countersign, Running, eventually, http, question, records};
@@ -215,4 +217,45 @@ async fn wrong_tokens_become_one_record() {
     let count: u64 = events.iter().map(|event| event["data"]["count"].as_u64().unwrap()).sum();
     assert_eq!(count, 5);
     assert_eq!(events[0]["data"]["peers"][0], "127.0.0.1");
+}
+
+/// MinIO never speaks HTTP/2 without TLS. A listener that waits for its preface would hold a silent client for ever, and
+/// one that sends less than the preface.
+#[tokio::test]
+async fn http2_without_tls_is_not_spoken() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let proxy = Countersign::asking(&stub.url()).listen("drain = \"0s\"\nread_timeout = \"1s\"").start().await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+    for sent in [&preface[..], &preface[..10], b"GET / HTTP/1.1"] {
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        let mut said = Vec::new();
+        // An end, or a reset where we did not read all of it.
+        let ended = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut said)).await;
+        assert!(ended.is_ok(), "held for ever after {:?}", String::from_utf8_lossy(sent));
+        assert!(said.is_empty() || said.starts_with(b"HTTP/1."), "{:?}", String::from_utf8_lossy(&said));
+    }
+    serves(&proxy).await;
+    assert_eq!(stub.asked(), 1);
+}
+
+/// A limit on each read would never be over: it is one for the whole question, its head included.
+#[tokio::test]
+async fn a_head_that_drips_in_is_not_waited_for() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let proxy = Countersign::asking(&stub.url()).listen("drain = \"0s\"\nread_timeout = \"1s\"").start().await;
+    let (mut read, mut write) = TcpStream::connect(proxy.address()).await.unwrap().into_split();
+    let drip = tokio::spawn(async move {
+        for byte in b"POST / HTTP/1.1\r\nHost: x\r\n".iter().chain(b"X-Drip: y\r\n".iter().cycle()) {
+            if write.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let mut said = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(30), read.read_to_end(&mut said)).await;
+    drip.abort();
+    assert!(ended.is_ok(), "the head drips in for ever");
+    assert_eq!(stub.asked(), 0);
 }

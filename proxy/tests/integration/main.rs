@@ -11,8 +11,10 @@ mod backlog; // a start on a spool full of records that Kafka has not got
 mod cache; // hits, lifetimes, questions that share an answer, and which record they name
 mod canaries; // no secret in any sink, and no name that is hidden
 mod checkpoints; // signed statements about the chain, and the keys that sign
+mod clones; // a copied spool, used twice at once
 mod combining; // several authorizers, the breaker, dialect authzen
 mod config_files; // every shipped configuration, and its documentation
+mod consuming; // docs/CONSUMING.md: recipes and an auditor's questions, against a real Kafka
 mod crash; // kill -9 under load
 mod damage; // a spool damaged at random, thousands of times
 mod demo; // the README's first command
@@ -20,23 +22,32 @@ mod disk_faults; // a disk that refuses or is slow: what is denied, counted and 
 mod fail_closed; // every fault ends as a deny with its reason and its record
 mod framing; // where a question ends: two ends, no end, and what follows it
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
+mod logs; // told once, never waited for, harmless to a terminal
+mod migration; // an old authorizer replaced, under a MinIO that never notices
 mod minio; // a real MinIO, a real OPA, a real Kafka
 mod observed; // dashboards, traces and exemplars, against a real Prometheus and a real collector
 mod ocsf; // records as events of another schema
 mod outages; // OPA, Kafka and the disk go away and come back
 mod power; // power cuts, on an ext4 of their own
+mod probe; // what `check --probe` says of authorizers, word for word
 mod publish; // a spool without its process, and delivered records again
 mod publisher; // spool to broker, against librdkafka's mock
 mod purge; // answers that are taken back, by whom and with which record
+mod reconcile; // decisions beside the audit log of a real MinIO
 mod records; // records against their schema and their chain
 mod reload; // the configuration read again while it runs
+mod replay; // a candidate asked what records hold
+mod retired; // a live spool that is read while its oldest segments give way
+mod shadow; // authorizers that are only tried out: no answer changes, differences are recorded
 mod spool; // the spool on a real directory: damage, locks, limits
 mod spool_process; // two processes, a full disk, a directory moved away
+mod status; // the page for people, in a real browser
 mod strace; // write, sync, answer, as the kernel sees them
 mod suspicious; // forged questions on a real MinIO, refused, and honest ones, not
 mod syscalls; // every file system call fails once, and is the last once
 mod telemetry; // spans and metrics
 mod tidy; // the house rules
 mod topics; // what is said of them at start and by the probe
+mod tutorial; // docs/TUTORIAL.md, command by command
 mod verify; // the trail's wholeness, by the command and without it
 mod wire; // strict reading, against Go's

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant};
 use countersign::audit::backlog::Backlog;
 use countersign::audit::chain;
 use countersign::audit::envelope::{Draft, Kind, Source};
+use countersign::audit::keys::PUBLIC;
+use countersign::audit::note::Verifier;
 use countersign::audit::scan::{Scan, Scanned};
 use countersign::audit::spool::{Options, Spool, StartError};
+use countersign::audit::verify::{Fault, Outcome, Seen, Verification};
 use countersign::metrics::{Metrics, Names};
 use countersign::policy::verdict::{Durability, Reason};
 use serde_json::Value;
@@ -56,6 +59,17 @@ fn scan(directory: &Path) -> (Vec<Value>, Vec<(u64, u64)>) {
         }
     }
     (records, damages)
+}
+
+/// The bytes of all records.
+fn values(directory: &Path) -> Vec<Vec<u8>> {
+    let (mut scan, mut values) = (Scan::new(directory), Vec::new());
+    while let Some(found) = scan.next().unwrap() {
+        if let Scanned::Record(entry) = found {
+            values.push(entry.value.to_vec());
+        }
+    }
+    values
 }
 
 fn events(records: &[Value], event: &str) -> Vec<Value> {
@@ -192,6 +206,15 @@ async fn a_flipped_byte_costs_one_record_and_is_recorded() {
     let found = events(&scan(home.path()).0, "damage_found");
     assert_eq!(found.len(), 1);
     assert_eq!((&found[0]["data"]["first_seq"], &found[0]["data"]["last_seq"]), (&2.into(), &2.into()));
+    // It says what was before it, and so all that is left is proved by something signed.
+    let values = values(home.path());
+    assert_eq!(found[0]["data"]["before"], hex::encode(chain::hash(&values[1])));
+    let key = std::fs::read_to_string(home.path().join(PUBLIC)).unwrap();
+    let mut verification = Verification::new(vec![Verifier::parse(&key).unwrap()]);
+    values.iter().for_each(|value| verification.record(Seen::read(value)));
+    let report = verification.finish(&[]);
+    assert_eq!(report.outcome, Outcome::WholeGapsDeclared);
+    assert!(report.findings.iter().all(|f| f.fault == Fault::Declared), "{:#?}", report.findings);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,7 +290,13 @@ async fn without_kafka_the_oldest_give_way_and_are_named() {
     assert_eq!(damages, vec![]);
     let dropped = events(&records, "segments_dropped");
     let last = dropped.last().unwrap()["data"]["last_seq"].as_u64().unwrap();
-    assert_eq!(records[0]["data"]["chain"]["seq"].as_u64().unwrap(), last + 1);
+    // Segments name the record before their first.
+    let told = |d: &Value| d["data"]["before"].as_str().is_some_and(|hash| hash.len() == 64);
+    assert!(dropped.iter().all(|d| d["data"]["first_seq"] == 0 || told(d)), "{dropped:#?}");
+    assert!(dropped.iter().any(told), "{dropped:#?}");
+    // What is not there is named; the last that is named may still be there.
+    let first = records[0]["data"]["chain"]["seq"].as_u64().unwrap();
+    assert!(first > 0 && first <= last + 1, "{first} is the first, {last} the last that is named");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 //! `Countersign::asking(&stub.url()).token("t").start().await.ask(&question).await`.
 
 pub mod http;
+pub mod page;
 pub mod pipeline;
 pub mod records;
 pub mod stand;
@@ -202,6 +203,12 @@ impl Running {
         http::get(self.admin(), "/metrics").await.body
     }
 
+    /// The page for people and the one for programs.
+    pub async fn status_pages(&self) -> String {
+        let [page, json] = ["/status", "/status.json"].map(|path| http::get(self.admin(), path));
+        page.await.body + &json.await.body
+    }
+
     /// The value of the first series of `/metrics` that begins with `series`; 0 where there is none.
     pub async fn metric(&self, series: &str) -> f64 {
         let text = http::try_get(self.admin(), "/metrics").await.map_or_else(String::new, |answer| answer.body);
@@ -226,11 +233,16 @@ impl Running {
         found.unwrap_or_else(|| panic!("no record {} for {answer:?}", answer.decision()))
     }
 
+    /// Waits until records are taken. Fails with the log, at once where the process has ended.
     pub async fn available(&self) {
-        eventually("the spool is available", async || {
-            (self.metric("countersign_audit_available").await == 1.0).then_some(())
-        })
-        .await;
+        let started = Instant::now();
+        while self.metric("countersign_audit_available").await != 1.0 {
+            let state = if self.is_running() { "it runs" } else { "it has ended" };
+            let goes_on = self.is_running() && started.elapsed() < PATIENCE;
+            let waited = started.elapsed();
+            assert!(goes_on, "the spool is not available after {waited:?}, and {state}; its log:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     pub fn signal(&self, signal: &str) {

@@ -125,7 +125,7 @@ async fn work(queue: Arc<Mutex<Vec<Position>>>, pairs: bool) -> Done {
             let outcome = stand.disturbed(scenario, &call, fault, second.as_ref()).await;
             done.answers += outcome.allowed;
             if let Err(why) = outcome.verdict {
-                done.failures.push(format!("{position:?}: {why}"));
+                done.failures.push(why);
             }
             if outcome.injected {
                 *done.injected.entry(fault.name()).or_default() += 1;

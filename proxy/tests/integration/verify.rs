@@ -222,6 +222,42 @@ async fn who_reads_a_spool_is_in_its_chain() {
     assert!(code == 0 && said.contains("will not be in the trail"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_for_an_instance_and_something_is_signed() {
+    let trail = Trail::new(false).await;
+    let spool = trail.spool.to_str().unwrap();
+    let bound = |instance: &str| verify(&["--spool", spool, "--public-key", &format!("{instance}={}", trail.public())]);
+    let (code, said) = bound("test");
+    assert!(code == 0 && said.starts_with("whole: "), "{said}");
+    let (code, said) = bound("other");
+    assert!(code == 1 && said.contains("by a key that is known for this instance"), "{said}");
+    // The text of the key works as its file does.
+    let key = std::fs::read_to_string(trail.public()).unwrap();
+    let (code, said) = verify(&["--spool", spool, "--public-key", &format!("test={}", key.trim())]);
+    assert!(code == 0, "{said}");
+    let (code, said) = verify(&["--spool", spool, "--public-key", "test=nonsense"]);
+    assert!(code == 64 && said.contains("--public-key test=nonsense"), "{said}");
+    // A few records without a checkpoint, and none at all.
+    let few = trail.file(|values| values.truncate(5));
+    let (code, said) = verify(&["--file", path(&few), "--public-key", &trail.public()]);
+    assert!(code == 1 && said.contains("nothing of this instance is signed"), "{said}");
+    let (code, said) = verify(&["--file", "/dev/null", "--public-key", &trail.public()]);
+    assert!(code == 1 && said.contains("there is no record"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn since_a_time_nothing_may_be_cut_off() {
+    let trail = Trail::new(false).await;
+    let cut = trail.file(|values| drop(values.drain(..10)));
+    let since = |time: &str| verify(&["--file", path(&cut), "--complete-since", time]);
+    let (code, said) = since("1s ago");
+    assert!(code == 64 && said.contains("--complete-since"), "{said}");
+    let (code, said) = since("1h");
+    assert!(code == 1 && said.contains("everything since then should be there"), "{said}");
+    let (code, said) = since("2100-01-01T00:00:00Z");
+    assert!(code == 0 && said.contains("as after retention") && said.contains("--complete-since"), "{said}");
+}
+
 #[test]
 fn usage_and_what_cannot_be_read() {
     assert_eq!(verify(&[]).0, 64);
@@ -307,4 +343,47 @@ async fn a_topic_and_its_checkpoints_are_whole_and_a_shorter_one_is_not() {
     assert!(code == 0 && said.starts_with("whole: ") && !said.contains("No signature"), "{said}");
     let (code, said) = run("shortened");
     assert!(code == 1 && said.contains("no record of it is there"), "a whole chain was taken away: {said}");
+}
+
+/// A topic of which Kafka has removed the oldest records, while the checkpoint topic still has all.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kafka_has_cut_off_is_no_fault() {
+    let lab = Laboratory::open().unwrap();
+    let Some(kafka) = require(lab.kafka().start().await) else { return };
+    kafka.create_topic(TOPIC, 1).await.unwrap();
+    kafka.create_topic("countersign.checkpoints", 1).await.unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let mut public = String::new();
+    for _ in 0..2 {
+        let setup = Countersign::asking(&stub.url()).on(home.path()).kafka(&kafka.bootstrap(), TOPIC);
+        let mut proxy = setup.start().await;
+        for n in 0..10 {
+            assert!(proxy.ask(&question("alice", "s3:GetObject", "reports", &n.to_string())).await.allowed());
+        }
+        public = proxy.spool().join(PUBLIC).display().to_string();
+        proxy.stop().await;
+    }
+    let records: Vec<Raw> = in_kafka(&kafka).await;
+    let chain = |raw: &Raw| raw.value["data"]["chain"]["id"].clone();
+    let second = records.iter().position(|raw| chain(raw) != chain(&records[0])).expect("two chains");
+    let bootstrap = kafka.bootstrap();
+    let run = |more: &[&str]| {
+        let from = ["--brokers", &bootstrap, "--topic", TOPIC, "--checkpoint-topic", "countersign.checkpoints"];
+        verify(&[&from[..], &["--public-key", &public], more].concat())
+    };
+    let (code, said) = run(&[]);
+    assert!(code == 0 && !said.contains("cut off"), "{said}");
+    for offset in [4, second] {
+        let to =
+            format!("{{\"version\":1,\"partitions\":[{{\"topic\":\"{TOPIC}\",\"partition\":0,\"offset\":{offset}}}]}}");
+        let file = home.path().join("offsets.json");
+        std::fs::write(&file, to).unwrap();
+        let args = ["--bootstrap-server", &bootstrap, "--offset-json-file", file.to_str().unwrap()];
+        kafka.java_tool("org.apache.kafka.tools.DeleteRecordsCommand", &args).await.unwrap();
+        let (code, said) = run(&[]);
+        assert!(code == 0 && said.contains("partition 0 begins at") && said.contains("as after retention"), "{said}");
+        let (code, said) = run(&["--complete-since", "1h"]);
+        assert!(code == 1 && said.contains("everything since then should be there"), "{said}");
+    }
 }

@@ -8,8 +8,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::attempt::MAX_MESSAGE;
 use super::*;
 use crate::policy::decided::CacheUse;
+use crate::policy::decided::{Call, Outcome};
 use crate::policy::privacy::key::Key;
 use crate::policy::privacy::{Account, Modes, Object, ReportedIp};
 use crate::wire::{answer, question};

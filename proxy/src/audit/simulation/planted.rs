@@ -10,15 +10,23 @@ pub enum Bug {
     SyncRetried,
     ChecksumOff,
     StopAtFirstDamage,
+    UnlinkBeforeNamed,
+    StubNotKept,
+    RetiredEarly,
+    HeldUpByTheOldest,
 }
 
-pub const ALL: [Bug; 6] = [
+pub const ALL: [Bug; 10] = [
     Bug::AnswerBeforeSync,
     Bug::NoDirectorySync,
     Bug::CursorBeforeAcknowledgement,
     Bug::SyncRetried,
     Bug::ChecksumOff,
     Bug::StopAtFirstDamage,
+    Bug::UnlinkBeforeNamed,
+    Bug::StubNotKept,
+    Bug::RetiredEarly,
+    Bug::HeldUpByTheOldest,
 ];
 
 thread_local! {

@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+/// Findings that are kept; the rest are counted.
+const MOST: usize = 10_000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -61,6 +64,37 @@ impl Finding {
     pub fn saying(mut self, text: String) -> Self {
         self.text = text;
         self
+    }
+}
+
+/// What was found, up to a limit.
+#[derive(Debug, Default)]
+pub struct Findings {
+    pub list: Vec<Finding>,
+    /// Those beyond; they are counted only.
+    pub more: u64,
+    /// One of those breaks the trail.
+    more_breaks: bool,
+}
+
+impl Findings {
+    pub fn add(&mut self, finding: Finding) {
+        if self.list.len() < MOST {
+            self.list.push(finding);
+        } else {
+            self.more += 1;
+            self.more_breaks |= finding.fault.breaks();
+        }
+    }
+
+    pub fn outcome(&self) -> Outcome {
+        let broken = self.more_breaks || self.list.iter().any(|f| f.fault.breaks());
+        let declared = self.more > 0 || self.list.iter().any(|f| f.fault == Fault::Declared);
+        match (broken, declared) {
+            (true, _) => Outcome::Broken,
+            (false, true) => Outcome::WholeGapsDeclared,
+            (false, false) => Outcome::Whole,
+        }
     }
 }
 

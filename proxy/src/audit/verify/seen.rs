@@ -30,12 +30,7 @@ pub enum Says {
     Stub,
     Opened(Option<Previous>),
     Closed,
-    /// Records `first` to `last` of a chain are not there.
-    Missing {
-        chain: String,
-        first: u64,
-        last: u64,
-    },
+    Missing(Missing),
     Rotated {
         old: String,
         new: String,
@@ -47,6 +42,16 @@ pub enum Says {
         /// Roots of perfect subtrees.
         tree: Vec<[u8; 32]>,
     },
+}
+
+/// Records of a chain, both ends included, that are not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub chain: String,
+    pub first: u64,
+    pub last: u64,
+    /// The hash of the record before them, where the writer knew it.
+    pub before: Option<[u8; 32]>,
 }
 
 /// The end of the chain before, as its successor found it.
@@ -78,6 +83,7 @@ struct Data<'r> {
     of_chain: Option<String>,
     first_seq: Option<u64>,
     last_seq: Option<u64>,
+    before: Option<String>,
     old: Option<String>,
     new: Option<String>,
     note: Option<String>,
@@ -139,7 +145,10 @@ fn lifecycle(data: Data<'_>) -> Result<Says, String> {
         Some("chain_opened") => Says::Opened(data.previous),
         Some("chain_closed") => Says::Closed,
         Some("damage_found" | "segments_dropped") => match (data.of_chain, data.first_seq, data.last_seq) {
-            (Some(chain), Some(first), Some(last)) if first <= last => Says::Missing { chain, first, last },
+            (Some(chain), Some(first), Some(last)) if first <= last => {
+                let before = data.before.map(|text| digest(&text).ok_or("`before` is no SHA-256")).transpose()?;
+                Says::Missing(Missing { chain, first, last, before })
+            }
             _ => Says::Something,
         },
         Some("key_rotated") => match (data.old, data.new, data.note) {

@@ -1,7 +1,12 @@
 //! Trails as the writer makes them, whole and forged. The forger has everything but the signing key.
 
+mod again;
+mod bounded;
 mod forged;
+mod keys;
 mod resumed;
+mod retained;
+mod vouched;
 
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +20,7 @@ use crate::audit::chain::{self, Chain};
 use crate::audit::envelope::{Draft, Kind, Source};
 use crate::audit::journal;
 use crate::audit::lifecycle::{CheckpointData, Event, Previous as Head};
-use crate::audit::note::{self, Signer};
+use crate::audit::note::{self, Signer, Verifier};
 use crate::audit::tree::Tree;
 
 const CHAINS: usize = 3;
@@ -138,14 +143,43 @@ fn patiently_verified(trail: &Trail, keys: &[Verifier], with_stated: bool) -> Re
     fed(verification, trail, with_stated)
 }
 
-fn fed(mut verification: Verification, trail: &Trail, with_stated: bool) -> Report {
+fn fed(verification: Verification, trail: &Trail, with_stated: bool) -> Report {
+    read(verification, trail, with_stated).finish(&[])
+}
+
+fn read(mut verification: Verification, trail: &Trail, with_stated: bool) -> Verification {
     for value in trail.stated.iter().filter(|_| with_stated) {
         verification.stated(value);
     }
     for value in trail.chains.iter().flat_map(|(_, values)| values) {
         verification.record(Seen::read(value));
     }
-    verification.finish(&[])
+    verification
+}
+
+/// The same records, to be signed again.
+fn parts_signed(values: &[Vec<u8>]) -> Vec<Part> {
+    let one = |(part, value): (Part, &Vec<u8>)| if is_checkpoint(value) { Part::Checkpoint(0) } else { part };
+    parts(values).into_iter().zip(values).map(one).collect()
+}
+
+/// Records of this chain are missing, as a later record says.
+fn damage(of: &str, (first, last): (u64, u64), before: Option<&[u8]>) -> Event {
+    Event::DamageFound {
+        chain: of.into(),
+        segment: "s".into(),
+        offset: 0,
+        bytes: 1,
+        first_seq: Some(first),
+        last_seq: Some(last),
+        before: before.map(|value| hex::encode(chain::hash(value))),
+    }
+}
+
+type Named<'r> = (Fault, &'r str, Option<(u64, u64)>);
+
+fn named(report: &Report) -> Vec<Named<'_>> {
+    report.findings.iter().map(|f| (f.fault, f.chain.as_str(), f.range)).collect()
 }
 
 fn signer() -> Signer {
@@ -280,18 +314,10 @@ fn copies_a_cut_start_and_a_crash_are_no_fault() {
 fn a_gap_is_declared_or_missing() {
     let key = signer();
     let id = "i/x".to_owned();
-    let hole = |named: bool| {
+    let hole = |told: bool| {
         let mut parts = vec![opened(0, None)];
         parts.extend((0..10).map(|n| decision(n, "o")));
-        let damage = Event::DamageFound {
-            chain: id.clone(),
-            segment: "s".into(),
-            offset: 0,
-            bytes: 1,
-            first_seq: Some(3),
-            last_seq: Some(5),
-        };
-        parts.push(if named { lifecycle(20, &damage) } else { decision(20, "o") });
+        parts.push(if told { lifecycle(20, &damage(&id, (3, 5), None)) } else { decision(20, "o") });
         let mut values = placed(&id, &parts, &key);
         values.drain(3..6);
         verified(&Trail { chains: vec![(id.clone(), values)], stated: vec![] }, &[], false)
@@ -368,8 +394,7 @@ fn a_stub_stands_for_its_record() {
     let report = verified(&trail, &[key.public().clone()], true);
     assert_eq!((report.outcome, report.chains[0].stubs), (Outcome::WholeGapsDeclared, 1), "{:?}", report.findings);
     // Anybody who may write to the topic can make one, of any record: it is named.
-    let named: Vec<_> = report.findings.iter().map(|f| (f.fault, f.range)).collect();
-    assert_eq!(named, [(Fault::Declared, Some((5, 5)))]);
+    assert_eq!(named(&report), [(Fault::Declared, "i/0", Some((5, 5)))]);
 }
 
 #[test]

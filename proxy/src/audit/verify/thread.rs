@@ -1,21 +1,18 @@
-//! One chain as far as it has been seen: its end, its tree, its gaps. Pure, and of bounded size however long the chain is.
-//! Fed by `verify`, which knows the other chains, the keys and what was stated elsewhere.
+//! One chain as far as it has been seen: its end, its tree, its gaps. Pure, and of a size that does not depend on how long
+//! the chain is: what grows with gaps comes out of the room of all chains. Fed by `verify`, which knows the other chains,
+//! the keys and what was stated elsewhere.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::audit::note::Checkpoint;
 use crate::audit::tree::Tree;
 
-use super::seen::Seen;
-
-/// Hashes kept for comparing duplicates (8 MiB a chain). What is delivered again after a crash is far less; older copies
-/// are compared by following them until they reach these.
-const RECENT: usize = 1 << 18;
-/// Records kept behind a gap that may still be filled, as when a topic that lost records gets them again (some 30 MiB a
-/// chain). With more behind it, a gap stays one.
-const AHEAD: usize = 1 << 18;
-/// Checkpoints kept behind a gap.
-const POINTS: usize = 1 << 12;
+use super::copies::Walk;
+use super::late::{Late, Link};
+use super::room::Room;
+use super::seen::{Missing, Previous, Seen};
+use super::work;
 
 /// How a record fits what was seen of its chain before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,161 +47,154 @@ pub enum Compared {
     },
 }
 
-/// Records of a chain, both ends included, that some record calls missing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    pub chain: String,
-    pub first: u64,
-    pub last: u64,
-}
-
-/// A run of copies that are too old to be compared one by one: each names the hash of the one before.
-#[derive(Debug, Clone)]
-struct Walk {
-    first: u64,
-    next: u64,
-    hash: [u8; 32],
-}
-
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Thread {
+    pub id: Arc<str>,
+    /// Among all chains, in the order in which they appeared.
+    pub number: u32,
+    /// Where it appeared.
+    pub partition: i32,
+    /// What its first record says of the chain before.
+    pub previous: Option<Previous>,
     /// The first record that was seen.
     pub first: u64,
     pub next: u64,
     /// Of the last record.
     pub hash: [u8; 32],
+    begun: bool,
     /// Over the records before `solid`; none while it cannot be computed.
     tree: Option<Tree>,
     /// The first record that is not there, from 0 on or from where the tree went on, and the hash of the one before.
-    solid: u64,
-    solid_hash: [u8; 32],
-    /// `prev` and hash of the records behind the first gap.
-    ahead: BTreeMap<u64, ([u8; 32], [u8; 32])>,
-    /// So many may be.
-    most_ahead: usize,
-    /// Too many are: the gap will not be filled.
-    given_up: bool,
-    /// To be compared when the tree has grown so far.
-    points: BTreeMap<u64, Vec<(Checkpoint, &'static str)>>,
-    /// Trees that checkpoints behind the gap state.
-    trees: BTreeMap<u64, Tree>,
+    pub(super) solid: u64,
+    pub(super) solid_hash: [u8; 32],
+    /// What is behind the first gap.
+    pub(super) late: Late,
     /// The last checkpoint that the tree went on from.
     resumed: Option<u64>,
+    /// In order, behind those that are lost.
     gaps: Vec<(u64, u64)>,
-    /// Those that the tree went on behind: they will not be filled.
+    /// Those that the tree went on behind: they will not be filled. In order.
     lost: Vec<(u64, u64)>,
+    /// Hashes of single records that copies or successors are compared with: those before gaps, above all. In order.
+    pub(super) pins: BTreeMap<u64, [u8; 32]>,
     pub closed: bool,
+    /// It was closed, and the tree reached its end.
+    ended_with_tree: bool,
     pub copies: u64,
-    /// Records that filled a gap.
-    pub late: u64,
     pub stubs: u64,
     /// The first and the last of them.
     pub stubbed: Option<(u64, u64)>,
     /// Records before this one are stated by a checkpoint that fits and that a trusted key has signed; which of them, `proved`
     /// says.
     pub covered: u64,
-    /// Runs of records that are: from, up to and without.
-    proved: Vec<(u64, u64)>,
+    /// Runs of records that something signed covers: from; up to, without.
+    proved: BTreeMap<u64, u64>,
     /// Where the run begins that the tree and the hashes before it hold together.
     base: u64,
     /// Where a record says that records of a chain are missing: its place, and which.
     pub declared: Vec<(u64, Missing)>,
-    /// Runs of records that filled a gap.
-    late_runs: Vec<(u64, u64)>,
     pub checkpoints: u64,
     pub first_time: String,
     pub last_time: String,
-    /// Copies that could not be compared.
-    pub unmatched: Vec<(u64, u64)>,
-    recent: VecDeque<[u8; 32]>,
-    walk: Option<Walk>,
+    /// The last time at which nothing was amiss: a checkpoint fitted, or the chain began anew behind a gap.
+    pub stated_time: String,
+    /// Copies that could not be compared, to be taken.
+    pub unmatched: Option<(u64, u64)>,
+    pub(super) walk: Option<Walk>,
 }
 
 impl Thread {
     /// `patient`: gaps may be filled by records that come later.
-    pub fn new(seen: &Seen, patient: bool) -> Self {
+    pub fn new(seen: &Seen, number: u32, partition: i32, patient: bool) -> Self {
         let given_up = seen.seq > 0 && !patient;
         Self {
+            id: seen.chain.as_str().into(),
+            number,
+            partition,
+            previous: None,
             first: seen.seq,
             next: seen.seq,
             hash: seen.prev,
+            begun: false,
             tree: (!given_up).then(Tree::new),
             solid: 0,
             solid_hash: [0; 32],
-            ahead: BTreeMap::new(),
-            most_ahead: if patient { AHEAD } else { 0 },
-            given_up,
-            points: BTreeMap::new(),
-            trees: BTreeMap::new(),
+            late: Late::new(patient, given_up),
             resumed: None,
             gaps: Vec::new(),
             lost: Vec::new(),
+            pins: BTreeMap::new(),
             closed: false,
+            ended_with_tree: false,
             copies: 0,
-            late: 0,
             stubs: 0,
             stubbed: None,
             covered: 0,
-            proved: Vec::new(),
+            proved: BTreeMap::new(),
             base: seen.seq,
             declared: Vec::new(),
-            late_runs: Vec::new(),
             checkpoints: 0,
             first_time: seen.time.clone(),
             last_time: seen.time.clone(),
-            unmatched: Vec::new(),
-            recent: VecDeque::new(),
+            stated_time: seen.time.clone(),
+            unmatched: None,
             walk: None,
         }
     }
 
     /// Where the record belongs. Changes nothing but the memory of copies.
-    pub fn fit(&mut self, seen: &Seen) -> Fit {
+    pub fn fit(&mut self, seen: &Seen, room: &Room) -> Fit {
         if seen.seq < self.next {
-            return self.earlier(seen);
+            return self.earlier(seen, room);
         }
         self.end_walk();
         if seen.seq > self.next {
             return Fit::Gap(self.next);
         }
         match () {
-            () if self.next == self.first && self.recent.is_empty() => Fit::First,
+            () if !self.begun => Fit::First,
             () if seen.prev == self.hash => Fit::Next,
             () => Fit::Broken,
         }
     }
 
-    /// Takes the record as the chain's end, whatever its fit was.
-    pub fn take(&mut self, seen: &Seen) {
-        if seen.seq > self.next {
+    /// The records up to, without, `seq` are not there. False: there is no room to remember it.
+    #[must_use]
+    pub fn gap(&mut self, seen: &Seen, room: &mut Room) -> bool {
+        self.stated_time.clone_from(&seen.time);
+        let kept = room.run();
+        if kept {
             self.gaps.push((self.next, seen.seq - 1));
-            self.recent.clear();
+            self.pins.insert(self.next - 1, self.hash);
         }
-        if self.recent.len() == RECENT {
-            self.recent.pop_front();
-        }
-        self.recent.push_back(seen.hash);
+        kept
+    }
+
+    /// Takes the record as the chain's end, whatever its fit was.
+    pub fn take(&mut self, seen: &Seen, room: &mut Room) {
+        room.recent.put(self.number, seen.seq, seen.hash);
+        self.begun = true;
         (self.next, self.hash) = (seen.seq + 1, seen.hash);
         self.last_time.clone_from(&seen.time);
         if seen.seq == self.solid {
             self.grow(seen.hash);
         } else {
-            self.keep_ahead(seen);
+            self.keep_ahead(seen, room);
+        }
+        if self.closed && self.solid == self.next {
+            // Nothing comes after it; what is needed of it from now on is small.
+            self.ended_with_tree = self.tree.take().is_some();
+            room.recent.closed(self.number);
         }
     }
 
     /// Takes a record that fills a gap, or a part of one.
-    pub fn fill(&mut self, seen: &Seen) -> Vec<Compared> {
-        self.late += 1;
-        match self.late_runs.last_mut() {
-            Some((_, last)) if *last + 1 == seen.seq => *last = seen.seq,
-            _ => self.late_runs.push((seen.seq, seen.seq)),
-        }
+    pub fn fill(&mut self, seen: &Seen, room: &mut Room) -> Vec<Compared> {
         if seen.seq == 0 {
             self.first_time.clone_from(&seen.time);
         }
-        self.keep_ahead(seen);
-        let found = self.advance();
+        self.keep_ahead(seen, room);
+        let found = self.advance(room);
         if self.solid > self.first {
             self.first = 0;
         }
@@ -212,14 +202,14 @@ impl Thread {
     }
 
     /// The tree over what is there without a gap, as far as that goes.
-    fn advance(&mut self) -> Vec<Compared> {
+    fn advance(&mut self, room: &mut Room) -> Vec<Compared> {
         let mut found = Vec::new();
-        while let Some((prev, hash)) = self.ahead.remove(&self.solid) {
+        while let Some(Link { prev, hash }) = self.late.take(self.solid, room) {
             if prev != self.solid_hash {
                 found.push(Compared::Broken { seq: self.solid });
             }
-            let due = self.points.remove(&self.solid).unwrap_or_default();
-            found.extend(due.into_iter().filter_map(|(point, which)| self.compare(&point, which)));
+            let due = self.late.points_at(self.solid, room);
+            found.extend(due.into_iter().filter_map(|(point, which)| self.compare(&point, which, room)));
             self.grow(hash);
         }
         found
@@ -227,60 +217,75 @@ impl Thread {
 
     /// A checkpoint states this tree over the records before it: where earlier ones are missing, it goes on from here. What
     /// lies between them and this checkpoint is covered by the next one, whose tree holds this one's hash.
-    pub fn resume(&mut self, tree: Tree, seen: &Seen) {
-        if self.given_up && self.tree.is_none() && seen.seq >= self.next {
-            if seen.seq > self.next {
-                self.gaps.push((self.next, seen.seq - 1));
-            }
+    pub fn resume(&mut self, tree: Tree, seen: &Seen, room: &mut Room) {
+        if self.late.given_up() && self.tree.is_none() && seen.seq >= self.next {
             self.go_on(tree, seen.seq, seen.prev);
-        } else if !self.given_up && seen.seq > self.solid && self.trees.len() < POINTS {
-            self.trees.insert(seen.seq, tree);
+            self.stated_time.clone_from(&seen.time);
+        } else if seen.seq > self.solid {
+            self.late.keep_tree(seen.seq, tree, room);
         }
     }
 
     /// Nothing comes any more: gaps stay, and the tree goes on behind them.
-    pub fn settle(&mut self) -> Vec<Compared> {
+    pub fn settle(&mut self, room: &mut Room) -> Vec<Compared> {
         let mut found = Vec::new();
-        while let Some((at, tree)) = self.trees.pop_first() {
+        while let Some((at, tree)) = self.late.next_tree() {
             if at > self.solid
-                && let Some((prev, _)) = self.ahead.get(&at).copied()
+                && let Some(Link { prev, .. }) = self.late.get(at)
             {
                 self.go_on(tree, at, prev);
-                self.ahead = self.ahead.split_off(&at);
-                // It would fit itself, and cover what nothing has checked.
-                self.points = self.points.split_off(&(at + 1));
-                found.extend(self.advance());
+                self.late.forget_before(at);
+                found.extend(self.advance(room));
             }
         }
+        self.late.give_up(room);
         found
     }
 
     fn go_on(&mut self, tree: Tree, at: u64, prev: [u8; 32]) {
-        let behind = self.gaps().filter(|(_, last)| *last < at).map(|(_, last)| last + 1).max();
-        self.base = behind.unwrap_or(0).max(self.first);
-        let gaps = std::mem::take(&mut self.gaps);
-        let (lost, open) = gaps.into_iter().partition(|(first, _)| *first < at);
-        self.gaps = open;
+        let open = self.gaps.split_off(self.gaps.partition_point(|(first, _)| *first < at));
         let solid = self.solid;
-        let unfilled = |(first, last): (u64, u64)| (last >= solid).then_some((first.max(solid), last));
-        self.lost.extend(Vec::into_iter(lost).filter_map(unfilled));
+        for (first, last) in std::mem::replace(&mut self.gaps, open) {
+            work::step();
+            if last >= solid {
+                self.lost.push((first.max(solid), last));
+            }
+        }
+        self.base = self.lost.last().map_or(0, |(_, last)| last + 1).max(self.first);
         (self.tree, self.solid, self.solid_hash, self.resumed) = (Some(tree), at, prev, Some(at));
     }
 
-    /// Whether a checkpoint that fits covers the record.
+    /// Whether something signed covers the record.
     pub fn is_proved(&self, seq: u64) -> bool {
-        self.proved.iter().any(|(from, up_to)| (*from..*up_to).contains(&seq))
+        self.proved.range(..=seq).next_back().is_some_and(|(_, up_to)| seq < *up_to)
     }
 
-    /// Whether the hashes lead from the record to the last one.
-    pub fn leads_to_end(&self, seq: u64) -> bool {
-        seq >= self.gaps().map(|(_, last)| last + 1).max().unwrap_or(0).max(self.first)
+    /// Something signed states the hash of the record, and it is the one that is there: so are those whose hashes lead to it.
+    pub fn vouch(&mut self, seq: u64) {
+        let from = self.leads_to(seq);
+        let up_to = self.proved.entry(from).or_insert(seq + 1);
+        *up_to = (*up_to).max(seq + 1);
+    }
+
+    /// Which records may not be what they were if that one is not: those that lead to it and that nothing signed covers.
+    pub fn doubted_with(&self, seq: u64) -> (u64, u64) {
+        let covered = self.proved.range(..=seq).next_back().map_or(0, |(_, up_to)| *up_to);
+        (covered.max(self.leads_to(seq)).min(seq), seq)
+    }
+
+    /// The first record whose hash leads to this one.
+    fn leads_to(&self, seq: u64) -> u64 {
+        let behind = |gaps: &[(u64, u64)]| {
+            let before = gaps.partition_point(|(_, last)| *last < seq);
+            before.checked_sub(1).and_then(|at| gaps.get(at)).map(|(_, last)| last + 1)
+        };
+        let open = behind(&self.gaps).filter(|from| *from > self.solid);
+        open.or_else(|| behind(&self.lost)).unwrap_or(0).max(self.first)
     }
 
     /// Runs of records, both ends included, that nothing covers although a later checkpoint fits, or could have.
     pub fn unproved(&self) -> Vec<(u64, u64)> {
-        let mut edges: Vec<(u64, u64)> = self.gaps().collect();
-        edges.sort_unstable();
+        let edges: Vec<(u64, u64)> = self.gaps().collect();
         let end = self.resumed.map_or(0, |at| at + 1).max(edges.last().map_or(0, |(first, _)| *first));
         let end = if self.covered == 0 { self.next } else { end };
         let mut known = edges;
@@ -288,6 +293,7 @@ impl Thread {
         known.sort_unstable();
         let (mut from, mut runs) = (self.first, Vec::new());
         for (first, last) in known.into_iter().chain([(end, end)]) {
+            work::step();
             if first.min(end) > from {
                 runs.push((from, first.min(end) - 1));
             }
@@ -299,7 +305,7 @@ impl Thread {
     /// Runs of records that came late and fit nothing that was there.
     pub fn unfit(&self) -> Vec<(u64, u64)> {
         let fits = |seq: u64| (self.resumed.is_none() && seq < self.solid) || self.is_proved(seq);
-        self.late_runs.iter().copied().filter(|(first, last)| !fits(*first) || !fits(*last)).collect()
+        self.late.runs().filter(|(first, last)| !fits(*first) || !fits(*last)).collect()
     }
 
     /// The first record that no checkpoint covers.
@@ -310,7 +316,7 @@ impl Thread {
     /// The first record that a checkpoint could have covered, and none did: not what lies before one that the tree
     /// went on from, nor a gap.
     pub fn stateable_from(&self) -> u64 {
-        let after_gap = self.gaps().map(|(_, last)| last + 1).max().unwrap_or(0);
+        let after_gap = self.gaps().last().map_or(0, |(_, last)| last + 1);
         self.doubted_from().max(self.resumed.map_or(0, |at| at + 1)).max(after_gap)
     }
 
@@ -322,20 +328,15 @@ impl Thread {
     }
 
     /// What a checkpoint states, once the tree has grown so far; `None` until then, and where there is no tree.
-    pub fn compare(&mut self, point: &Checkpoint, which: &'static str) -> Option<Compared> {
-        if point.size > self.solid && self.points.len() >= POINTS {
-            self.give_up();
-        } else if point.size > self.solid && !self.given_up {
-            self.points.entry(point.size).or_default().push((point.clone(), which));
+    pub fn compare(&mut self, point: &Checkpoint, which: &'static str, room: &mut Room) -> Option<Compared> {
+        if point.size > self.solid && !self.late.keep_point(point, which, room) {
+            self.give_up(room);
         }
         let tree = self.tree.as_ref().filter(|_| point.size == self.solid)?;
         if tree.root() == point.root {
             self.covered = self.covered.max(point.size);
             let from = if self.resumed.is_some() { self.base } else { 0 };
-            match self.proved.last_mut() {
-                Some((begun, up_to)) if *begun == from => *up_to = point.size,
-                _ => self.proved.push((from, point.size)),
-            }
+            self.proved.insert(from, point.size);
             return Some(Compared::Fits);
         }
         // What comes after has a tree of its own that nothing can be said about.
@@ -343,13 +344,13 @@ impl Thread {
         Some(Compared::Differs { size: point.size, which })
     }
 
-    /// Over all records from 0 to the last, where all are there.
-    pub fn whole_tree(&self) -> Option<&Tree> {
-        self.tree.as_ref().filter(|_| self.solid == self.next)
+    /// Whether the tree reaches the last record.
+    pub fn has_tree(&self) -> bool {
+        self.ended_with_tree || (self.tree.is_some() && self.solid == self.next)
     }
 
-    /// Records between others that are not there.
-    pub fn gaps(&self) -> impl Iterator<Item = (u64, u64)> {
+    /// Records between others that are not there, in order.
+    pub fn gaps(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> {
         let open = self.gaps.iter().filter(|(_, last)| *last >= self.solid);
         let open = open.map(|(first, last)| ((*first).max(self.solid), *last));
         self.lost.iter().copied().chain(open)
@@ -362,67 +363,14 @@ impl Thread {
         (self.solid, self.solid_hash) = (self.solid + 1, hash);
     }
 
-    fn keep_ahead(&mut self, seen: &Seen) {
-        if self.given_up || self.ahead.len() >= self.most_ahead {
-            self.give_up();
-        } else {
-            self.ahead.insert(seen.seq, (seen.prev, seen.hash));
+    fn keep_ahead(&mut self, seen: &Seen, room: &mut Room) {
+        if !self.late.keep(seen.seq, Link { prev: seen.prev, hash: seen.hash }, room) {
+            self.give_up(room);
         }
     }
 
-    fn give_up(&mut self) {
-        self.given_up = true;
-        (self.tree, self.ahead, self.points, self.trees) = (None, BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    }
-
-    fn earlier(&mut self, seen: &Seen) -> Fit {
-        if self.given_up || seen.seq < self.solid {
-            return self.copy(seen);
-        }
-        match self.ahead.get(&seen.seq) {
-            Some((_, hash)) if *hash == seen.hash => {
-                self.copies += 1;
-                Fit::Copy
-            }
-            Some(_) => Fit::Fork,
-            None if seen.seq == self.solid && seen.prev != self.solid_hash => Fit::Fork,
-            None => Fit::Late,
-        }
-    }
-
-    /// The hash of a record, if it is among those that are kept.
-    pub fn hash_of(&self, seq: u64) -> Option<[u8; 32]> {
-        if seq + 1 == self.solid {
-            return Some(self.solid_hash);
-        }
-        let back = usize::try_from(self.next.checked_sub(seq)?).ok()?;
-        self.recent.len().checked_sub(back).and_then(|at| self.recent.get(at)).copied()
-    }
-
-    fn copy(&mut self, seen: &Seen) -> Fit {
-        let follows = self.walk.as_ref().is_none_or(|w| w.next == seen.seq && w.hash == seen.prev);
-        if !follows {
-            self.end_walk();
-        }
-        self.copies += 1;
-        match self.hash_of(seen.seq) {
-            Some(hash) if hash == seen.hash => {
-                // What led here by its hashes is what was here, too.
-                self.walk = None;
-                Fit::Copy
-            }
-            Some(_) => Fit::Fork,
-            None => {
-                let first = self.walk.as_ref().map_or(seen.seq, |w| w.first);
-                self.walk = Some(Walk { first, next: seen.seq + 1, hash: seen.hash });
-                Fit::Copy
-            }
-        }
-    }
-
-    pub fn end_walk(&mut self) {
-        if let Some(walk) = self.walk.take() {
-            self.unmatched.push((walk.first, walk.next - 1));
-        }
+    fn give_up(&mut self, room: &mut Room) {
+        self.tree = None;
+        self.late.give_up(room);
     }
 }

@@ -38,6 +38,7 @@ impl Writer {
     pub(super) fn report(&mut self, now: Instant) {
         self.place_amendments();
         self.place_events();
+        self.place_shadows();
         if self.ticked.is_some_and(|t| now.saturating_duration_since(t) < TICK) {
             return;
         }
@@ -62,6 +63,7 @@ impl Writer {
         let now = self.shared.clock.now();
         self.place_amendments();
         self.place_events();
+        self.place_shadows();
         self.report_counts(now);
         self.report_attempts(now);
         self.end_overload();
@@ -86,9 +88,38 @@ impl Writer {
             if !self.place_own(journal::lifecycle(&self.shared.source, time, &event)) {
                 return self.shared.events.lock().push_front((time, event));
             }
-            if matches!(event, Event::DamageFound { .. }) {
+            self.shared.recent.note(time, &event);
+            if event.names_a_gap() {
                 self.shared.naming(self.chain.next().saturating_sub(1));
             }
+        }
+    }
+
+    /// What only compares takes the room that is left in the segment, never what is kept for our own records; it makes no
+    /// segment roll, and no outage begin. What does not fit waits for the next segment.
+    fn place_shadows(&mut self) {
+        while self.outage.is_none() {
+            let Some(draft) = self.shared.shadows.lock().pop_front() else { return };
+            if !self.fits_beside(&draft) {
+                return self.shared.shadows.lock().push_front(draft);
+            }
+            self.place(&draft, false);
+        }
+    }
+
+    /// What says that records are not there goes into the room kept for it, in their order; what does not fit waits.
+    pub(super) fn place_gaps(&mut self) {
+        loop {
+            let mut events = self.shared.events.lock();
+            let Some(at) = events.iter().position(|(_, e)| e.names_a_gap()) else { return };
+            let Some((time, event)) = events.remove(at) else { return };
+            drop(events);
+            let draft = journal::lifecycle(&self.shared.source, time, &event);
+            if draft.is_some_and(|d| self.place(&d, true).is_none()) {
+                return self.shared.events.lock().push_front((time, event));
+            }
+            self.shared.recent.note(time, &event);
+            self.shared.naming(self.chain.next().saturating_sub(1));
         }
     }
 
@@ -190,8 +221,13 @@ impl Writer {
         let Some(outage) = &self.outage else { return false };
         let (detail, started) = (outage.detail.clone(), text(outage.since));
         let event = Event::OutageStarted { cause: OutageCause::Audit, detail, started };
-        let draft = journal::lifecycle(&self.shared.source, self.shared.clock.wall(), &event);
-        draft.is_some_and(|d| self.place(&d, true).is_some())
+        let time = self.shared.clock.wall();
+        let draft = journal::lifecycle(&self.shared.source, time, &event);
+        let placed = draft.is_some_and(|d| self.place(&d, true).is_some());
+        if placed {
+            self.shared.recent.note(time, &event);
+        }
+        placed
     }
 
     pub(super) fn place_outage_ended(&mut self) {
@@ -212,8 +248,12 @@ impl Writer {
 
     /// False if there was no room.
     pub(super) fn place_event(&mut self, event: &Event) -> bool {
-        let draft = journal::lifecycle(&self.shared.source, self.shared.clock.wall(), event);
-        self.place_own(draft)
+        let time = self.shared.clock.wall();
+        let placed = self.place_own(journal::lifecycle(&self.shared.source, time, event));
+        if placed {
+            self.shared.recent.note(time, event);
+        }
+        placed
     }
 
     /// Into the chain without anybody waiting for it. False if there was no room; what cannot be built is not tried

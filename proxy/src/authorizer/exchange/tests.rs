@@ -32,7 +32,7 @@ async fn server(mut stream: DuplexStream, answer: Vec<u8>, piece: usize) -> Dupl
 async fn open(answer: &[u8], piece: usize) -> Result<Received, Broken> {
     let (mut ours, theirs) = duplex(piece.max(64));
     let server = tokio::spawn(server(theirs, answer.to_vec(), piece));
-    let received = exchange(&mut ours, QUESTION).await;
+    let received = exchange(&mut ours, QUESTION, Reading::Deciding).await;
     drop(ours);
     server.await.unwrap();
     received
@@ -43,7 +43,7 @@ async fn closed(answer: &[u8]) -> Result<Received, Broken> {
     let (mut ours, theirs) = duplex(1 << 20);
     let answer = answer.to_vec();
     let server = tokio::spawn(async move { drop(server(theirs, answer, 1 << 20).await) });
-    let received = exchange(&mut ours, QUESTION).await;
+    let received = exchange(&mut ours, QUESTION, Reading::Deciding).await;
     server.await.unwrap();
     received
 }
@@ -189,11 +189,11 @@ async fn an_answer_to_a_question_that_is_not_written_yet_is_none() {
         theirs
     });
     let theirs = early.await.unwrap();
-    let broken = exchange(&mut ours, &[b'x'; 1000]).await.unwrap_err();
+    let broken = exchange(&mut ours, &[b'x'; 1000], Reading::Deciding).await.unwrap_err();
     assert_eq!(broken, Broken { reason: Reason::MalformedAnswer, status: None, silent: false });
     drop(theirs);
     let (mut ours, theirs) = duplex(64);
     drop(theirs);
-    let broken = exchange(&mut ours, &[b'x'; 1000]).await.unwrap_err();
+    let broken = exchange(&mut ours, &[b'x'; 1000], Reading::Deciding).await.unwrap_err();
     assert_eq!(broken, Broken { reason: Reason::ConnectionLost, status: None, silent: true });
 }

@@ -1,16 +1,17 @@
 //! The real places that records are read from: what a configuration names, and a spool's directory. Used by every
 //! command that reads records.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::bail;
 
-use super::{Openers, SpoolEntries, Where};
+use super::{Openers, SpoolEntries, SpoolReading, Where};
 use crate::app::parts;
 use crate::audit::publisher::Entry;
-use crate::audit::scan::{Scan, Scanned};
+use crate::audit::scan::{EpochId, Oldest, Scan, Scanned};
 use crate::config;
 
 /// Between two looks at a spool that another process writes.
@@ -33,13 +34,15 @@ impl Openers for Places {
         if !dir.is_dir() {
             bail!("`{}` is no directory", dir.display());
         }
-        Ok(Box::new(Entries { scan: Scan::new(dir), follow }))
+        Ok(Box::new(Entries { scan: Scan::new(dir), follow, read: BTreeSet::new() }))
     }
 }
 
 struct Entries {
     scan: Scan,
     follow: bool,
+    /// Epochs that had a record.
+    read: BTreeSet<EpochId>,
 }
 
 impl Iterator for Entries {
@@ -48,12 +51,27 @@ impl Iterator for Entries {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.scan.next() {
-                Ok(Some(Scanned::Record(entry))) => return Some(Ok(entry)),
+                Ok(Some(Scanned::Record(entry))) => {
+                    if !self.read.contains(&entry.epoch) {
+                        self.read.insert(entry.epoch.clone());
+                    }
+                    return Some(Ok(entry));
+                }
                 Ok(Some(Scanned::Damage(damage))) => eprintln!("countersign: records are missing here: {damage:?}"),
                 Ok(None) if self.follow => std::thread::sleep(POLL),
                 Ok(None) => return None,
                 Err(error) => return Some(Err(error)),
             }
         }
+    }
+}
+
+impl SpoolReading for Entries {
+    fn oldest(&self) -> io::Result<Option<(String, u64)>> {
+        // An epoch between those that were read and had nothing to be read: it tells nothing about them.
+        let known = |oldest: &Oldest| {
+            self.read.contains(&oldest.epoch) || self.read.last().is_none_or(|last| oldest.epoch > *last)
+        };
+        Ok(self.scan.oldest()?.filter(known).and_then(|oldest| Some((oldest.chain?, oldest.first_seq))))
     }
 }

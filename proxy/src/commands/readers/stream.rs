@@ -1,5 +1,6 @@
 //! Records from wherever they are, one after the other, as bytes. Nothing is parsed here but lines.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
@@ -38,6 +39,16 @@ pub enum Place {
     },
     /// From 1.
     Line(u64),
+}
+
+impl Place {
+    /// 0 outside of Kafka.
+    pub fn partition(&self) -> i32 {
+        match self {
+            Self::Kafka { partition, .. } => *partition,
+            Self::Spool { .. } | Self::Line(_) => 0,
+        }
+    }
 }
 
 impl std::fmt::Display for Place {
@@ -96,6 +107,22 @@ impl Stream {
 
     pub(crate) fn lines(input: impl BufRead + 'static) -> Self {
         Self::Lines { input: Box::new(input), line: 0 }
+    }
+
+    /// Of a topic: its partitions, each with whether its first records are gone.
+    pub fn cut(&self) -> Option<&BTreeMap<i32, bool>> {
+        match self {
+            Self::Kafka(reader) => Some(reader.cut()),
+            Self::Spool(..) | Self::Lines { .. } => None,
+        }
+    }
+
+    /// Of a spool: the oldest record that is there now, by chain and seq.
+    pub fn oldest(&self) -> anyhow::Result<Option<(String, u64)>> {
+        match self {
+            Self::Spool(entries, _) => entries.oldest().context("spool cannot be read"),
+            Self::Kafka(_) | Self::Lines { .. } => Ok(None),
+        }
     }
 
     /// The next record; waits for it when following. `None`: the end.

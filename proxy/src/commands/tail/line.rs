@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::commands::readers::printable::escape;
+
 /// Whether a line has colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -18,9 +20,6 @@ impl Style {
         if terminal && !no_color { Self::Colour } else { Self::Plain }
     }
 }
-
-/// Longer values are cut for show (characters).
-const MAX_VALUE: usize = 200;
 
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
@@ -83,7 +82,8 @@ fn other(line: &mut String, record: &Value, style: Style) {
     }
 }
 
-fn resource(record: &Value) -> String {
+/// What was asked for, for show.
+pub fn resource(record: &Value) -> String {
     let part = |at| record.pointer(at).filter(|value| !value.is_null()).map(shown);
     match (part("/data/resource/bucket"), part("/data/resource/object"), part("/data/resource/target")) {
         (Some(bucket), Some(object), _) => format!("{bucket}/{object}"),
@@ -93,7 +93,8 @@ fn resource(record: &Value) -> String {
     }
 }
 
-fn member(record: &Value, at: &str) -> String {
+/// A member for show; `-` where it is missing or null.
+pub fn member(record: &Value, at: &str) -> String {
     record.pointer(at).map_or_else(|| "-".to_owned(), shown)
 }
 
@@ -105,31 +106,6 @@ fn shown(value: &Value) -> String {
         Value::String(text) => escape(text),
         Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => escape(&value.to_string()),
     }
-}
-
-/// Printable text stays; what moves, colours, hides or reorders becomes `\u{…}`; the rest of a long value becomes `…`.
-fn escape(text: &str) -> String {
-    let mut escaped = String::new();
-    for (i, c) in text.chars().enumerate() {
-        if i == MAX_VALUE {
-            escaped.push('…');
-            break;
-        }
-        if c == '\\' {
-            escaped.push_str("\\\\");
-        } else if c.is_control() || hides(c) {
-            escaped.extend(c.escape_unicode());
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
-}
-
-/// Format characters and spaces that are not seen as what they are: zero width, direction, line and paragraph ends.
-fn hides(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn paint(line: &mut String, text: &str, colour: &str, style: Style) {
@@ -149,6 +125,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::commands::readers::printable::hides;
 
     fn record() -> Value {
         json!({"id": "01939e2b", "type": "io.countersign.decision.v1", "time": "2026-11-23T13:00:00.123456Z",

@@ -7,7 +7,7 @@ use clap::Parser;
 
 use super::*;
 use crate::audit::publisher::{Entry, EpochId};
-use crate::commands::readers::SpoolEntries;
+use crate::commands::readers::{SpoolEntries, SpoolReading};
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -18,6 +18,23 @@ struct Cli {
 /// A spool with three records, the last of which is of the far future.
 struct Three;
 
+/// They stay there.
+struct Records(std::vec::IntoIter<Entry>);
+
+impl Iterator for Records {
+    type Item = io::Result<Entry>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(Ok)
+    }
+}
+
+impl SpoolReading for Records {
+    fn oldest(&self) -> io::Result<Option<(String, u64)>> {
+        Ok(Some(("c".to_owned(), 0)))
+    }
+}
+
 impl Openers for Three {
     fn config(&self, _: &Path) -> anyhow::Result<Where> {
         Ok(Where::Spool("/spool".into()))
@@ -26,10 +43,15 @@ impl Openers for Three {
     fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {
         let times =
             [("1970-01-01T00:00:00Z", 0), ("1970-01-01T00:00:01Z", 1_000_000), ("2100-01-01T00:00:00Z", i64::MAX)];
-        Ok(Box::new(times.into_iter().enumerate().map(|(i, (time, time_us))| {
-            let value = Bytes::from(format!("{{\"id\":\"{i}\",\"time\":\"{time}\"}}"));
-            Ok(Entry { epoch: EpochId::new(1, 1), chain: "c".into(), seq: i as u64, time_us, value, settled: 0 })
-        })))
+        let records: Vec<Entry> = times
+            .into_iter()
+            .enumerate()
+            .map(|(i, (time, time_us))| {
+                let value = Bytes::from(format!("{{\"id\":\"{i}\",\"time\":\"{time}\"}}"));
+                Entry { epoch: EpochId::new(1, 1), chain: "c".into(), seq: i as u64, time_us, value, settled: 0 }
+            })
+            .collect();
+        Ok(Box::new(Records(records.into_iter())))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The report of `verify` in words. What comes from records is escaped: it may not steer a terminal.
 
-use crate::audit::verify::{ChainReport, Finding, Report};
+use crate::audit::verify::{ChainReport, Fault, Finding, Report};
 
 /// Findings that are printed; `--json` has all.
 const MOST: usize = 100;
@@ -9,6 +9,12 @@ pub fn of(report: &Report) -> String {
     let mut text = format!("{}: {}\n", report.outcome, counted(report.records, "record", report.chains.len()));
     for chain in &report.chains {
         text += &line(chain, report.signatures);
+    }
+    for partition in report.partitions.iter().filter(|partition| partition.cut) {
+        let begins =
+            partition.begins.as_ref().map_or("has nothing left".to_owned(), |time| format!("begins at {time}"));
+        text +=
+            &format!("  partition {} {}; what was before it is cut off\n", partition.partition, begins.escape_debug());
     }
     if !report.findings.is_empty() {
         text.push('\n');
@@ -65,6 +71,10 @@ fn limits(report: &Report) -> String {
     let mut text = String::new();
     if !report.signatures {
         text += "No signature was checked: give `--public-key`. Who can write records could have forged all of this.\n";
+    }
+    let cut = report.findings.iter().any(|finding| finding.fault == Fault::CutStart);
+    if cut || report.partitions.iter().any(|partition| partition.cut) {
+        text += "What is cut off at the start was retention's to cut, or somebody deleted it: `--complete-since` says what must be there.\n";
     }
     if !report.elsewhere {
         text += "Checkpoints were taken from the records themselves: with `--checkpoint-topic` records missing at the end would show.\n";

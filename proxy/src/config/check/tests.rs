@@ -284,14 +284,14 @@ fn what_would_lose_records_is_refused() {
 }
 
 #[test]
-fn what_is_not_built_is_refused() {
-    let authorizer = "[[route]]\nname = \"r\"\nask = [\"opa\"]\nshadow = [\"opa\"]";
+fn what_asks_for_what_it_has_or_has_not_is_refused() {
+    let authorizer = "[[route]]\nname = \"r\"\nask = [\"opa\"]\nshadow = [\"opa\", \"opb\"]";
     before(
         "[audit]",
         authorizer,
         &[
-            "9:10: `route.shadow` is not available in this version",
             "9:11: `opa` is asked by this route already; a shadow is another one",
+            "9:18: no authorizer is named `opb`; did you mean `opa`?",
         ],
     );
     let audit = "signing_key = { env = \"TOKEN\" }\nprivacy = { account = \"hmac\", object = \"plian\" }";

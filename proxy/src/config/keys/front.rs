@@ -94,7 +94,7 @@ pub static ADMIN: &[Key] = &[
         "address",
         Takes::Address,
         Given::Default("\"127.0.0.1:9281\""),
-        "IP address and port of `/metrics`, `/livez`, `/readyz` and `/purge`. On loopback unless said.",
+        "IP address and port of `/status`, `/metrics`, `/livez`, `/readyz` and `/purge`. On loopback unless said.",
     ),
     key(
         "token",

@@ -66,15 +66,24 @@ fn everything_that_is_named_must_fit() {
 
 #[test]
 fn keys_derived_from_an_account_go_with_it() {
-    for claim in ["parent", "ldapUsername", "sub"] {
+    const DN: &str = "uid=ada,ou=people,dc=example,dc=org";
+    for (claim, name) in [
+        ("parent", "alice"),
+        ("ldapUsername", "ada"),
+        ("ldapUser", DN),
+        ("ldapActualUser", DN),
+        ("sub", "f3b1a2c4"),
+        ("preferred_username", "ada"),
+        ("email", "ada@example.org"),
+    ] {
         let mut derived = request("AKIA7", "photos", "a");
-        derived.claims.strings.push((claim.into(), "alice".into()));
-        assert!(takes(rule(Some("alice"), None, None), &derived), "{claim}");
+        derived.claims.strings.push((claim.into(), name.into()));
+        assert!(takes(rule(Some(name), None, None), &derived), "{claim}");
+        assert!(takes(rule(Some("AKIA7"), None, None), &derived), "the key itself");
         assert!(!takes(rule(Some("bob"), None, None), &derived), "{claim}");
+        let half = name.get(1..).unwrap();
+        assert!(!takes(rule(Some(half), None, None), &derived), "a part of a name is no name: {claim}");
     }
-    let mut other = request("AKIA7", "photos", "a");
-    other.claims.strings.push(("email".into(), "alice".into()));
-    assert!(!takes(rule(Some("alice"), None, None), &other));
 }
 
 #[test]

@@ -148,6 +148,7 @@ fn routes_that_cannot_be_followed_are_errors() {
             matcher: Matcher::any(),
             ask: asks,
             combine: Combine::First,
+            shadow: Vec::new(),
             cache: Lifetimes::OFF,
         }]);
         assert_eq!(Decider::new(options, Metrics::new(&Names::default())).err(), Some(expected));

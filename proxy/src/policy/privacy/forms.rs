@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::policy::actor::claimed_groups;
 use crate::policy::request::Request;
 use crate::policy::signs::address;
 
@@ -53,12 +54,18 @@ pub fn is_opaque(text: &str) -> bool {
     }
 }
 
-/// The same, and no name of this question: accounts, principals and keys can be UUIDs, too.
+/// The same, and no name of this question nor part of one: accounts, principals, groups and keys can be UUIDs, too. Of
+/// claims everything counts, also what is in lists and objects.
 pub fn is_opaque_beside(request: &Request, text: &str) -> bool {
-    let claimed = || request.claims.strings.iter().any(|(_, value)| value == text);
+    let claims = &request.claims;
+    let claimed = || {
+        claims.text.windows(text.len()).any(|part| part == text.as_bytes())
+            || claims.strings.iter().any(|(_, value)| value.contains(text))
+            || claimed_groups(claims).iter().any(|group| group.contains(text))
+    };
     let in_a_key = || request.object.contains(text) || request.condition("prefix").iter().any(|key| key.contains(text));
-    let grouped = || request.groups.iter().flatten().any(|group| group == text);
-    is_opaque(text) && request.account != text && !claimed() && !grouped() && !in_a_key()
+    let grouped = || request.groups.iter().flatten().any(|group| group.contains(text));
+    is_opaque(text) && !request.account.contains(text) && !grouped() && !in_a_key() && !claimed()
 }
 
 /// What MinIO calls the ways to sign.
@@ -140,5 +147,32 @@ mod tests {
         }
         assert!(is_flag("true") && !is_flag("True"));
         assert!(is_auth_type("POST") && !is_auth_type("root") && !never(""));
+    }
+
+    #[test]
+    fn an_id_that_is_a_name_of_the_question_is_none() {
+        const ID: &str = "6f0e5d1c-4a3b-4c2d-9e1f-0a1b2c3d4e5f";
+        let beside = |input: serde_json::Value| {
+            let mut question = serde_json::json!({ "input": { "account": "a", "action": "s3:GetObject" } });
+            question["input"].as_object_mut().unwrap().extend(input.as_object().unwrap().clone());
+            let request = crate::wire::question::read(question.to_string().into()).unwrap();
+            is_opaque_beside(&request, ID)
+        };
+        assert!(beside(serde_json::json!({})));
+        assert!(beside(serde_json::json!({ "claims": { "groups": ["staff"], "exp": 1 }, "groups": ["staff"] })));
+        for named in [
+            serde_json::json!({ "account": ID }),
+            serde_json::json!({ "object": format!("people/{ID}/cv.pdf") }),
+            serde_json::json!({ "conditions": { "prefix": [format!("people/{ID}/")] } }),
+            serde_json::json!({ "groups": ["staff", ID] }),
+            serde_json::json!({ "groups": [format!("cn={ID},ou=groups")] }),
+            serde_json::json!({ "claims": { "sub": ID } }),
+            serde_json::json!({ "claims": { "groups": ["staff", ID] } }),
+            serde_json::json!({ "claims": { "groups": ID } }),
+            serde_json::json!({ "claims": { "ldapAttrib_entryUUID": [ID] } }),
+            serde_json::json!({ "claims": { "realm": { "person": ID } } }),
+        ] {
+            assert!(!beside(named.clone()), "{named}");
+        }
     }
 }

@@ -29,9 +29,17 @@ fn decider(urls: &[String], timeout: Duration) -> Arc<Decider> {
     };
     let cache = Lifetimes { allow: Duration::from_secs(60), deny: Duration::from_secs(60) };
     let ask = (0..urls.len()).collect();
-    let route = Route { name: "default".into(), matcher: Matcher::any(), ask, combine: Combine::First, cache };
+    let route = Route {
+        name: "default".into(),
+        matcher: Matcher::any(),
+        ask,
+        combine: Combine::First,
+        shadow: Vec::new(),
+        cache,
+    };
     let options = DeciderOptions {
         authorizers: urls.iter().enumerate().map(named).collect(),
+        shadows: Vec::new(),
         routes: Routes::new(vec![route]),
         cache: CacheOptions {
             entries: 100,

@@ -156,6 +156,21 @@ async fn whoever_cannot_prove_who_it_is_is_not_asked() {
     assert_eq!(asked(&right, house.trusting()).await, Reason::Allowed, "the same server is fine for who knows it");
 }
 
+/// The framework's pool knows a connection by address and name, not by whom it was trusted by.
+#[tokio::test]
+async fn trust_is_not_inherited_from_a_pooled_connection() {
+    let (house, stranger) = (House::new(), House::new());
+    let server = serve(&house.named("opa.test"), |_| {}).await;
+    let webhook = secure(&server, house.trusting());
+    let other = secure(&server, stranger.trusting());
+    for _ in 0..3 {
+        assert_eq!(reason(&ask(&webhook, LIMIT).await), Reason::Allowed);
+        assert_eq!(reason(&ask(&other, LIMIT).await), Reason::Tls, "it trusts another authority");
+    }
+    // A connection that one of them kept, and those that were refused.
+    assert_eq!(server.connections(), 4);
+}
+
 #[tokio::test]
 async fn old_tls_is_refused() {
     let house = House::new();

@@ -133,6 +133,7 @@ async fn seen(privacy: &str) -> Seen {
     })
     .await;
     let metrics = proxy.metrics().await.into_bytes();
+    let status = proxy.status_pages().await.into_bytes();
     let undelivered = "countersign_spool_undelivered_records ";
     eventually("everything is delivered", async || (proxy.metric(undelivered).await == 0.0).then_some(())).await;
     let topic = ["tail", "--brokers", &broker.bootstrap(), "--topic", TOPIC, "--no-follow", "--json"];
@@ -140,7 +141,9 @@ async fn seen(privacy: &str) -> Seen {
     proxy.stop().await;
     let spans = format!("{:?}", collector.spans()).into_bytes();
     let (spool, log) = (spool_bytes(&proxy.spool()), proxy.log().into_bytes());
-    let sinks = vec![("Kafka", published), ("spool", spool), ("log", log), ("metrics", metrics), ("traces", spans)];
+    let pages = [("metrics", metrics), ("status", status)];
+    let sinks = [("Kafka", published), ("spool", spool), ("log", log), ("traces", spans)].into_iter().chain(pages);
+    let sinks = sinks.collect();
     Seen { proxy, sinks, names }
 }
 

@@ -38,7 +38,8 @@ async fn check(endpoint: &str) {
 
 #[tokio::test]
 async fn nobody_listens_where_the_collector_was() {
-    let port = loadtest::laboratory::port::free().unwrap();
+    let held = loadtest::laboratory::port::free().unwrap();
+    let port = held.number();
     check(&format!("http://127.0.0.1:{port}")).await;
 }
 

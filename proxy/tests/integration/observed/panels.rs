@@ -161,15 +161,18 @@ async fn load(proxy: &Running, round: usize) {
     proxy.post(b"", &[]).await;
 }
 
-/// A second authorizer behind TLS, at an address where nobody listens, for a bucket of its own.
-fn authorizers(stub: &Stub, nobody: u16) -> String {
+/// A second authorizer behind TLS, at an address where nobody listens, for a bucket of its own; a third is a shadow of
+/// the first.
+fn authorizers(stub: &Stub, trial: &Stub, nobody: u16) -> String {
     format!(
         "[[authorizer]]\nname = \"authz\"\nurl = \"{}\"\n\
          [[authorizer]]\nname = \"away\"\nurl = \"https://127.0.0.1:{nobody}/\"\n\
          tls = {{ ca = \"{{dir}}/ca.pem\", server_name = \"away.test\" }}\n\
+         [[authorizer]]\nname = \"trial\"\nurl = \"{}\"\n\
          [[route]]\nname = \"elsewhere\"\nmatch = {{ bucket = [\"elsewhere\"] }}\nask = [\"away\"]\n\
-         [[route]]\nname = \"default\"\nask = [\"authz\"]\n",
-        stub.url()
+         [[route]]\nname = \"default\"\nask = [\"authz\"]\nshadow = [\"trial\"]\n",
+        stub.url(),
+        trial.url()
     )
 }
 
@@ -189,10 +192,11 @@ fn authority() -> String {
 async fn every_panel_shows_something() {
     let lab = Laboratory::open().unwrap();
     let Some(kafka) = require(lab.kafka().start().await) else { return };
-    let stub = Stub::start(mixed()).await.unwrap();
+    let (stub, trial) = (Stub::start(mixed()).await.unwrap(), Stub::start(Script::deny()).await.unwrap());
     // Spans are lost, but kept decisions have their exemplars all the same.
-    let port = loadtest::laboratory::port::free().unwrap();
-    let setup = Countersign::custom(&authorizers(&stub, port)).file("ca.pem", &authority());
+    let held = loadtest::laboratory::port::free().unwrap();
+    let port = held.number();
+    let setup = Countersign::custom(&authorizers(&stub, &trial, port)).file("ca.pem", &authority());
     let setup = setup.cache("allow_ttl = \"1h\"").kafka(&kafka.bootstrap(), TOPIC);
     let proxy = setup.with(&format!("[otlp]\nendpoint = \"http://127.0.0.1:{port}\"\nsample = 1.0")).start().await;
     let rules = std::fs::read_to_string(dashboards().join("alerts.yml")).unwrap();

@@ -72,7 +72,9 @@ async fn only_records_that_are_too_large_alone_become_stubs() {
         .enumerate()
         .map(|(n, value)| if n % 100 == 50 { stub::of(value).unwrap() } else { value.clone() })
         .collect();
-    assert!(first_values(&found) == expected, "each whole or, where it does not fit, as its stub");
+    let first = first_values(&found);
+    let wrong: Vec<_> = (0..expected.len().max(first.len())).filter(|n| first.get(*n) != expected.get(*n)).collect();
+    assert!(wrong.is_empty(), "not whole, not its stub where it does not fit, or out of order: {wrong:?}");
     assert_verifies(&found, 3);
     assert_eq!(*source.stubbed.lock(), [50, 150, 250]);
     assert_eq!(counted(&metrics, "countersign_kafka_stubs_total "), 3);
@@ -114,7 +116,8 @@ async fn a_topic_that_takes_hardly_anything_holds_up_nothing() {
     assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
     let found = read_topic(&connection(kafka.bootstrap()), "tiny", Start::Beginning);
     assert!(first_values(&found) == values.iter().map(|v| stub::of(v).unwrap()).collect::<Vec<_>>());
-    // Each refusal costs a new producer; after a few of them the rest is not tried.
+    // Refusals cost new producers; after a few of them the rest is not tried, but for what may have been stored beside
+    // a batch that was refused.
     let refusals = errors(&metrics, "message_size_too_large");
     assert!(refusals < 40, "{refusals} refusals for 200 records");
 }

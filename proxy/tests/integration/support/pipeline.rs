@@ -58,6 +58,7 @@ pub fn decider(authorizer: Arc<dyn Authorizer>, metrics: &Arc<Metrics>) -> Decid
         matcher: Matcher::any(),
         ask: vec![0],
         combine: Combine::First,
+        shadow: Vec::new(),
         cache: Lifetimes::OFF,
     };
     let cache = CacheOptions {
@@ -68,7 +69,7 @@ pub fn decider(authorizer: Arc<dyn Authorizer>, metrics: &Arc<Metrics>) -> Decid
         recheck: 0.0,
     };
     let routes = Routes::new(vec![everything]);
-    let options = decide::Options { authorizers: vec![(authorizer, limits)], routes, cache };
+    let options = decide::Options { authorizers: vec![(authorizer, limits)], shadows: Vec::new(), routes, cache };
     Decider::new(options, metrics.clone()).unwrap()
 }
 

@@ -46,6 +46,35 @@ pub struct Outcome {
     pub verdict: Result<(), String>,
 }
 
+/// Where one run happens, volume and traces. Kept, and named, where the run fails.
+struct Home {
+    directory: tempfile::TempDir,
+    run: String,
+}
+
+impl Home {
+    fn new(run: String) -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), run }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn keep(&mut self) -> String {
+        self.directory.disable_cleanup(true);
+        format!("{}; kept {}", self.run, self.path().display())
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("panicked: {}", self.keep());
+        }
+    }
+}
+
 /// An authorizer, a broker, and somebody who reads from it; for one run after the other.
 pub struct Stand {
     stub: Stub,
@@ -126,7 +155,7 @@ impl Stand {
 
     /// The calls of all threads in a run without a fault.
     pub async fn undisturbed(&self, scenario: Scenario) -> Vec<Call> {
-        let home = tempfile::tempdir().unwrap();
+        let home = Home::new(format!("{scenario:?} undisturbed"));
         let (mut proxy, volume) = self.begin(scenario, home.path()).await;
         let mut straces = THREADS.map(|name| Strace::attach(home.path(), proxy.pid(), name, &[]));
         proxy.signal("CONT");
@@ -139,7 +168,7 @@ impl Stand {
     }
 
     pub async fn disturbed(&self, scenario: Scenario, call: &Call, fault: Fault, second: Option<&Call>) -> Outcome {
-        let home = tempfile::tempdir().unwrap();
+        let mut home = Home::new(format!("{scenario:?} {call:?} {fault:?}, then {second:?}"));
         let (mut proxy, volume) = self.begin(scenario, home.path()).await;
         let faults: Vec<_> =
             std::iter::once((call, fault)).chain(second.map(|call| (call, Fault::Error("EIO")))).collect();
@@ -165,6 +194,7 @@ impl Stand {
             Ok(()) => self.again(&mut proxy, &mut allowed, &volume).await,
             failed => failed,
         };
+        let verdict = verdict.map_err(|why| format!("{}: {why}", home.keep()));
         Outcome { injected, allowed: allowed.len(), verdict }
     }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use countersign::authorizer::{Attempt, Authorizer, Question};
 use countersign::decide::Decider;
 use countersign::metrics::names::CertificateUse;
-use countersign::metrics::{Certificate, DecisionPoint, FrontOutcome, Metrics, Names};
+use countersign::metrics::{Certificate, DecisionPoint, FrontOutcome, Metrics, Names, ShadowName};
 use countersign::policy::purpose::{ActionClass, Purpose};
 use countersign::trace::Tracer;
 use countersign::wire::{answer, question};
@@ -83,6 +83,7 @@ async fn a_million_users_buckets_and_objects_are_no_series() {
     let names = Names {
         routes: vec!["default".into()],
         authorizers: vec!["authz".into()],
+        shadows: Vec::new(),
         clients: vec!["minio".into()],
         generation: "a".into(),
     };
@@ -133,6 +134,7 @@ fn a_route_and_an_authorizer_cost_at_most_three_hundred_series() {
         let names = Names {
             routes: some("route"),
             authorizers: some("authz"),
+            shadows: (0..count).map(|n| ShadowName::new(&format!("route{n}"), &format!("authz{n}"))).collect(),
             clients: vec!["minio".into()],
             generation: "a".into(),
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use countersign::metrics::names::{CertificateUse, Kind, METRICS};
-use countersign::metrics::{Certificate, DecisionPoint, FrontOutcome, Metrics, Names};
+use countersign::metrics::{Certificate, DecisionPoint, FrontOutcome, Metrics, Names, ShadowName};
 use countersign::policy::purpose::ActionClass;
 use countersign::policy::verdict::{CacheState, Decision, Origin, Reason};
 
@@ -13,6 +13,7 @@ fn names() -> Names {
     Names {
         routes: vec!["default".into()],
         authorizers: vec!["opa".into()],
+        shadows: vec![ShadowName::new("default", "opa")],
         clients: vec!["minio-eu1".into()],
         generation: "a91c03ff".into(),
     }

@@ -131,3 +131,15 @@ fn cases_are_about_series_that_exist() {
     }
     files::fail_on(&all);
 }
+
+/// The status page names alerts, whose sections say what to do.
+#[test]
+fn the_status_page_names_alerts_that_exist() {
+    let code = std::fs::read_to_string(files::root().join("proxy/src/status/problems.rs")).unwrap();
+    let named: Vec<&str> =
+        code.split('"').filter(|text| text.starts_with("Countersign") && !text.contains(' ')).collect();
+    assert!(named.len() >= 10, "{named:?}");
+    let known: Vec<Value> = alerts().iter().map(|alert| alert["alert"].clone()).collect();
+    let unknown = named.iter().filter(|name| !known.iter().any(|alert| alert == **name));
+    files::fail_on(&unknown.map(|name| format!("the status page names no alert: {name}")).collect::<Vec<_>>());
+}

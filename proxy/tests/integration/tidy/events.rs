@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign::audit::schema::{Form, record};
+use countersign::policy::advice::Advice;
 use countersign::policy::verdict::Reason;
 use serde_json::Value;
 
@@ -99,6 +100,9 @@ fn every_member_is_explained() {
     let mut stub = members(data(4), &all, "");
     stub.retain(|name| !name.starts_with("chain."));
     found.extend(difference("stub", &stub, &first_cells(section(&text, "Stubs"))));
+    let mut shadow = members(data(5), &all, "");
+    shadow.retain(|name| !name.starts_with("chain."));
+    found.extend(difference("shadow", &shadow, &first_cells(section(&text, "Shadows"))));
     found.extend(difference("amendment", &amendment, &first_cells(section(&text, "Amendments"))));
     let told = rows(section(&text, "Lifecycle events"));
     let told: BTreeMap<String, Names> = told.iter().map(|row| (row[0].replace('`', ""), quoted(row[1]))).collect();
@@ -122,7 +126,7 @@ fn every_member_has_its_class() {
     let decision = &all["anyOf"][0];
     let mut is = members(&decision["properties"]["data"], &all, "");
     is.extend(members(decision, &all, "").into_iter().filter(|name| !name.starts_with("data.")));
-    is.insert("peers".to_owned());
+    is.extend(["peers", "before"].map(str::to_owned));
     let told: Names = rows.iter().flat_map(|row| quoted(row[0])).collect();
     let mut found = difference("personal data", &is, &told);
     let settings = ["account", "object", "reported_ip"];
@@ -153,6 +157,37 @@ fn every_reason_has_its_row_and_its_side() {
     assert_eq!(told, is);
 }
 
+/// Text without backticks, and links without their targets.
+fn plain(cell: &str) -> String {
+    let mut text = String::new();
+    let mut rest = cell;
+    while let Some((before, link)) = rest.split_once('[') {
+        let (words, after) = link.split_once("](").unwrap_or((link, ")"));
+        text += &format!("{before}{words}");
+        rest = after.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    (text + rest).replace('`', "")
+}
+
+/// `explain` says what the page says.
+#[test]
+fn advice_is_that_of_the_page() {
+    let text = document();
+    let mut all = Vec::new();
+    for row in rows(section(&text, "Reasons")) {
+        for word in quoted(row[0]) {
+            let reason = Reason::ALL.iter().find(|reason| reason.as_str() == word).unwrap();
+            let advice = Advice::on(*reason);
+            let told = (plain(row[2]), plain(row[3]));
+            let is = (advice.meaning.to_owned(), advice.what_to_do.unwrap_or("–").to_owned());
+            if told != is {
+                all.push(format!("{word}: {told:?} is {is:?} in `explain`"));
+            }
+        }
+    }
+    files::fail_on(&all);
+}
+
 #[test]
 fn every_word_is_named() {
     let named = quoted(&document().replace("```", ""));
@@ -162,6 +197,7 @@ fn every_word_is_named() {
 
 #[test]
 fn the_rule_reads_tables_and_schemas() {
+    assert_eq!(plain("is [left `alone`](A.md#b) for `a` while"), "is left alone for a while");
     let text = "\n## One\ntext `x`\n| a | b |\n|---|---|\n| `m`, `n` | `o` |\n\n| c |\n|---|\n| `p` |\n## Two\n";
     assert_eq!(first_cells(section(text, "One")), ["m", "n"].map(str::to_owned).into());
     let all = serde_json::json!({ "$defs": { "D": { "type": "object", "properties": { "e": {}, "f": {} } } } });

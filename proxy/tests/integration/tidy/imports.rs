@@ -18,6 +18,7 @@ const ROWS: [(&str, &[&str]); 7] = [
             "wire",
             "policy",
             "audit::record",
+            "audit::shadow",
             "audit::lifecycle",
             "audit::segment",
             "audit::chain",
@@ -28,7 +29,7 @@ const ROWS: [(&str, &[&str]); 7] = [
     ("edges", &["metrics", "trace", "authorizer", "audit", "kafka"]),
     ("decide", &["decide"]),
     ("line", &["pipeline"]),
-    ("doors", &["front", "admin"]),
+    ("doors", &["front", "admin", "status"]),
     ("root", &["config", "log", "app", "commands", "main", "lib"]),
 ];
 
@@ -38,15 +39,17 @@ const OPEN_ROWS: [&str; 3] = ["words", "pure", "root"];
 /// Edges that every edge may use.
 const FOR_ALL_EDGES: [&str; 2] = ["metrics", "trace"];
 
-/// `publisher` hands to a sink, whose trait stands beside it: the one way from Kafka to the audit trail.
-const ALLOWED: [(&str, &str); 1] = [("kafka", "audit::publisher")];
+/// `publisher` hands to a sink, whose trait stands beside it: the one way from Kafka to the audit trail. `admin` answers with the
+/// pages of `status`.
+const ALLOWED: [(&str, &str); 2] = [("kafka", "audit::publisher"), ("admin", "status")];
 
 /// Where foreign crates may be named. A trailing `*` stands for the rest of the crate's name.
-const HOMES: [(&str, &[&str]); 5] = [
+const HOMES: [(&str, &[&str]); 6] = [
     ("rdkafka", &["kafka"]),
     ("lru", &["decide::cache"]),
     ("opentelemetry*", &["trace"]),
     ("prometheus_client", &["metrics"]),
+    ("maud", &["status"]),
     ("pingora*", &["front", "admin", "authorizer", "app", "trace", "commands::demo"]),
 ];
 

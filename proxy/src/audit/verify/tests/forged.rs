@@ -7,11 +7,6 @@ fn outcome(trail: &Trail, key: &Signer, stated: bool) -> Outcome {
     verified(trail, &[key.public().clone()], stated).outcome
 }
 
-fn damage(of: &str, first: u64, last: u64) -> Event {
-    let (first_seq, last_seq) = (Some(first), Some(last));
-    Event::DamageFound { chain: of.into(), segment: "s".into(), offset: 0, bytes: 1, first_seq, last_seq }
-}
-
 #[test]
 fn a_cut_start_does_not_excuse_a_later_chain() {
     let key = signer();
@@ -47,7 +42,7 @@ fn what_nothing_signed_covers_declares_nothing() {
     let id = chain.0.clone();
     chain.1 = rewritten;
     let mut claims = vec![opened(9000, None)];
-    claims.extend(checkpoints.iter().map(|seq| lifecycle(9001, &damage(&id, *seq, *seq))));
+    claims.extend(checkpoints.iter().map(|seq| lifecycle(9001, &damage(&id, (*seq, *seq), None))));
     forged.chains.push(("elsewhere/1".into(), placed("elsewhere/1", &claims, &forger)));
     for stated in [true, false] {
         assert_eq!(outcome(&forged, &key, stated), Outcome::Broken, "{stated}");
@@ -106,7 +101,7 @@ fn late_records_that_fit_nothing_are_found() {
             *part = Part::Checkpoint(0);
         }
     }
-    parts_of[25] = lifecycle(25, &damage("i/0", 12, 14));
+    parts_of[25] = lifecycle(25, &damage("i/0", (12, 14), None));
     let honest = placed("i/0", &parts_of, &key);
     for (gone, invented) in [(0..17, 5), (12..15, 13)] {
         let mut values = honest.clone();
@@ -129,7 +124,7 @@ fn what_an_honest_gap_leaves_uncovered_is_named() {
             *part = Part::Checkpoint(0);
         }
     }
-    parts_of[25] = lifecycle(25, &damage("i/0", 16, 17));
+    parts_of[25] = lifecycle(25, &damage("i/0", (16, 17), None));
     let mut values = placed("i/0", &parts_of, &key);
     values.drain(16..18);
     let trail = Trail { chains: vec![("i/0".to_owned(), values)], stated: vec![] };

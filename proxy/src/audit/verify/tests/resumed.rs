@@ -20,24 +20,10 @@ fn each_is_found(values: &[Vec<u8>], seqs: std::ops::Range<usize>, missing: std:
     }
 }
 
-/// The same records, to be signed again.
-fn parts_signed(values: &[Vec<u8>]) -> Vec<Part> {
-    let one = |(part, value): (Part, &Vec<u8>)| if is_checkpoint(value) { Part::Checkpoint(0) } else { part };
-    parts(values).into_iter().zip(values).map(one).collect()
-}
-
 /// A chain that says itself that some of its records are not there.
 fn damaged(named: std::ops::Range<u64>) -> Vec<Vec<u8>> {
     let mut parts = parts_signed(&trail(&signer()).chains[0].1);
-    let damage = Event::DamageFound {
-        chain: "i/0".into(),
-        segment: "s".into(),
-        offset: 0,
-        bytes: 1,
-        first_seq: Some(named.start),
-        last_seq: Some(named.end - 1),
-    };
-    parts[25] = lifecycle(25, &damage);
+    parts[25] = lifecycle(25, &damage("i/0", (named.start, named.end - 1), None));
     placed("i/0", &parts, &signer())
 }
 
@@ -112,7 +98,7 @@ fn the_newest_checkpoint_is_compared_with_its_copy() {
     let mut forged = trail(&key);
     let chain = &mut forged.chains[CHAINS - 1];
     let at = chain.1.iter().rposition(|v| is_checkpoint(v)).unwrap();
-    let text = String::from_utf8(chain.1[at].clone()).unwrap().replace("2026", "2025");
+    let text = String::from_utf8(chain.1[at].clone()).unwrap().replace("000000Z", "000001Z");
     chain.1[at] = text.into_bytes();
     let parts = parts(&chain.1);
     chain.1 = placed(&chain.0, &parts, &key);

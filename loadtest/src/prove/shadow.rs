@@ -1,0 +1,177 @@
+//! The claim about shadows: at 2,000 questions a second, none of them cached, a candidate that hangs or that always differs
+//! changes the latency of answers by no more than its share of the machine.
+//!
+//! Three processes take turns under the same open loop. The one that hangs has a breaker that hardly ever opens and so keeps
+//! all of its places taken; the one that differs does so at every question.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, ensure};
+
+use super::aside::Aside;
+use super::countersign::Proved;
+use super::outcome::{Bound, Limit, Outcome, Row};
+use super::turns::median;
+use super::{Options, countersign, peers, process};
+use crate::laboratory::{Laboratory, http};
+use crate::load::{Load, Mix};
+use crate::stub::{Script, Stub};
+use crate::up;
+
+/// Questions a second.
+const RATE: f64 = 2000.0;
+/// p50 and p99 with a shadow divided by those without. A shadow that answers is as many questions again for the machine.
+const P50: f64 = 1.5;
+const P99: f64 = 2.0;
+/// What may be resident more than without, in MiB: 16 MiB of questions, and what they are read into.
+const MEBIBYTES: f64 = 64.0;
+
+const OFF: &str = "[cache]\nallow_ttl = \"0s\"\ndeny_ttl = \"0s\"\n";
+
+#[derive(Debug, Default)]
+struct Turns {
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    cpu: Vec<f64>,
+    client: Vec<f64>,
+    rates: Vec<f64>,
+    resident: u64,
+    peak: u64,
+}
+
+pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
+    let binary = up::binary().await?;
+    eprintln!("proving `{}`", binary.display());
+    let lab = Laboratory::open()?;
+    let question = peers::question();
+    let stub = Stub::start(Script::allow()).await?;
+    let (hangs, differs) = (Aside::start(Script::never())?, Aside::start(Script::deny())?);
+    let url = stub.url();
+    let start = async |tables: String| {
+        countersign::start_with(&lab, &binary, &url, &options.spool_in, &question, &tables).await
+    };
+    let contenders = [
+        ("without a shadow", start(OFF.to_owned()).await?),
+        ("one that hangs", start(tried(&hangs, "breaker = { failures = 10000 }\n")).await?),
+        ("one that differs", start(tried(&differs, "")).await?),
+    ];
+    let mut turns: Vec<Turns> = contenders.iter().map(|_| Turns::default()).collect();
+    for round in 0..options.rounds {
+        for index in (0..contenders.len()).map(|offset| (round + offset) % contenders.len()) {
+            if let (Some((name, proved)), Some(turns)) = (contenders.get(index), turns.get_mut(index)) {
+                turn(options, proved, turns).await?;
+                let (p50, p99) = (turns.p50.last().unwrap_or(&0.0), turns.p99.last().unwrap_or(&0.0));
+                eprintln!("round {} {name:<18} p50 {p50:>6.0} µs p99 {p99:>7.0} µs", round + 1);
+            }
+        }
+    }
+    ensure!(hangs.asked() > 0 && differs.asked() > 0, "a shadow was never asked");
+    let [_, (_, hanging), (_, different)] = &contenders;
+    let dropped = counted(hanging, "dropped").await?;
+    let differing = counted(different, "would_deny").await?;
+    ensure!(dropped > 0.0, "the shadow that hangs never ran out of places: that would prove nothing");
+    ensure!(differing > 0.0, "the shadow that differs never did");
+    let rows =
+        contenders.iter().zip(&turns).map(|((name, _), turns)| row(name, turns)).collect::<Result<Vec<_>, _>>()?;
+    let setting = BTreeMap::from([
+        ("questions/s", RATE.to_string()),
+        ("turns", format!("{} of {} s after {} s", options.rounds, options.seconds, options.warm_up)),
+        ("durability", "synced".to_owned()),
+        ("dropped", dropped.to_string()),
+        ("differing", differing.to_string()),
+    ]);
+    let limits = limits(&rows);
+    let binary = binary.display().to_string();
+    Ok(Outcome { scenario: "shadow".to_owned(), binary, setting, rows, ratios: BTreeMap::new(), limits })
+}
+
+fn tried(shadow: &Stub, more: &str) -> String {
+    format!(
+        "{OFF}[[authorizer]]\nname = \"candidate\"\nurl = \"{}\"\n{more}\
+         [[route]]\nname = \"default\"\nask = [\"constant\"]\nshadow = [\"candidate\"]\n",
+        shadow.url()
+    )
+}
+
+async fn turn(options: &Options, proved: &Proved, turns: &mut Turns) -> anyhow::Result<()> {
+    let pid = peers::pid(&proved.countersign)?;
+    let (warm_up, duration) = options.turn();
+    let load = Load::new(proved.countersign.url()).connections(options.connections).rate(RATE);
+    let running = load.mix(Mix::of(peers::question())).warm_up(warm_up).duration(duration).start().await?;
+    tokio::time::sleep(warm_up).await;
+    let (before, ours) = (process::cpu(pid)?, process::own_cpu()?);
+    let report = running.wait().await?;
+    let used = process::cpu(pid)?.saturating_sub(before);
+    ensure!(report.allow > 0 && report.allow == report.answers() && report.failed() == 0, "not all allowed:\n{report}");
+    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 answers")]
+    turns.cpu.push(used.as_secs_f64() * 1e6 / report.answers() as f64);
+    // The authorizers' stand-ins included.
+    turns.client.push(process::own_cpu()?.saturating_sub(ours).as_secs_f64() / duration.as_secs_f64());
+    turns.p50.push(report.latency.p50_us);
+    turns.p99.push(report.latency.p99_us);
+    turns.rates.push(report.per_second);
+    let memory = process::memory(pid)?;
+    (turns.resident, turns.peak) = (turns.resident.max(memory.resident), turns.peak.max(memory.peak));
+    Ok(())
+}
+
+async fn counted(proved: &Proved, difference: &str) -> anyhow::Result<f64> {
+    let text = http::get(&format!("http://{}/metrics", proved.countersign.admin())).await?.body;
+    let labels = format!("route=\"default\",authorizer=\"candidate\",difference=\"{difference}\"");
+    let series = format!("countersign_shadow_comparisons_total{{{labels}}} ");
+    let value = text.lines().find_map(|line| line.strip_prefix(series.as_str()));
+    value.and_then(|value| value.parse().ok()).with_context(|| format!("no series `{series}`"))
+}
+
+fn row(name: &str, turns: &Turns) -> anyhow::Result<Row> {
+    Ok(Row {
+        contender: name.to_owned(),
+        per_second: median(turns.rates.clone())?,
+        p50_us: median(turns.p50.clone())?,
+        p99_us: median(turns.p99.clone())?,
+        cpu_us: median(turns.cpu.clone())?,
+        client_busy: median(turns.client.clone())?,
+        resident: turns.resident,
+        peak: turns.peak,
+        rates: turns.rates.clone(),
+    })
+}
+
+fn limits(rows: &[Row]) -> Vec<Limit> {
+    let Some((without, shadows)) = rows.split_first() else { return Vec::new() };
+    let limits = shadows.iter().flat_map(|with| {
+        let name = &with.contender;
+        let more = super::outcome::mebibytes(with.resident) - super::outcome::mebibytes(without.resident);
+        [
+            Limit::new(format!("{name}: p50 / without"), with.p50_us / without.p50_us, Bound::Below(P50)),
+            Limit::new(format!("{name}: p99 / without"), with.p99_us / without.p99_us, Bound::Below(P99)),
+            Limit::new(format!("{name}: MiB more than without"), more, Bound::Below(MEBIBYTES)),
+        ]
+    });
+    limits.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_can_fail() {
+        let row = |p50_us: f64, p99_us: f64, resident: u64| Row {
+            contender: "x".to_owned(),
+            per_second: RATE,
+            p50_us,
+            p99_us,
+            cpu_us: 0.0,
+            client_busy: 0.0,
+            resident: resident << 20,
+            peak: 0,
+            rates: Vec::new(),
+        };
+        let holds = |with: Row| limits(&[row(100.0, 1000.0, 20), with]).iter().map(|l| l.holds).collect::<Vec<_>>();
+        assert_eq!(holds(row(149.0, 1999.0, 83)), [true, true, true]);
+        assert_eq!(holds(row(150.0, 1999.0, 83)), [false, true, true]);
+        assert_eq!(holds(row(149.0, 2000.0, 84)), [true, false, false]);
+        assert!(limits(&[]).is_empty());
+    }
+}

@@ -1,0 +1,120 @@
+//! The claim about telemetry: with traces exported to a real collector at the default sample, a cached allow costs at most three
+//! percent of the rate that it has without. Metrics, exemplars and the looks of the status page are always on, in both.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+
+use super::outcome::{Bound, Limit, Outcome};
+use super::turns::{self, Contender};
+use super::{Options, cached, countersign, peers};
+use crate::laboratory::collector::Collector;
+use crate::laboratory::{Laboratory, http};
+use crate::question::Question;
+use crate::stub::{Script, Stub};
+use crate::up;
+
+/// Rate with telemetry divided by the rate without.
+const RATIO: f64 = 0.97;
+const SAMPLE: f64 = 0.01;
+const WITHOUT: &str = "without traces";
+/// For spans to arrive after the last turn; they leave every few seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
+    let binary = up::binary().await?;
+    eprintln!("proving `{}`", binary.display());
+    let lab = Laboratory::open()?;
+    let question = peers::question();
+    let stub = Stub::start(Script::allow()).await?;
+    let collector = lab.collector().start().await?;
+    let traced = format!("[otlp]\nendpoint = \"{}\"\nsample = {SAMPLE}\n", collector.endpoint());
+    let with = start(&lab, &binary, &stub, options, &question, &traced).await?;
+    let without = start(&lab, &binary, &stub, options, &question, "").await?;
+    let contender = |name, proved: &countersign::Proved| -> anyhow::Result<Contender> {
+        Ok(Contender { name, url: proved.countersign.url(), pid: peers::pid(&proved.countersign)? })
+    };
+    let contenders = [contender("with traces", &with)?, contender(WITHOUT, &without)?];
+    let rows = turns::take(options, &question, &contenders).await?;
+    // Both ask the same one.
+    cached::from_cache(stub.asked().div_ceil(2), &rows, options)?;
+    let spans = arrived(&collector).await?;
+    ensure!(dropped(&with).await? == 0.0, "spans were dropped: that is less work than is claimed about");
+    let ratios = turns::ratios(&rows);
+    // What is missing is no number, and a limit does not hold for that.
+    let ratio = ratios.get(WITHOUT).copied().unwrap_or(f64::NAN);
+    let limits = vec![Limit::new("rate with traces / without", ratio, Bound::AtLeast(RATIO))];
+    let setting = BTreeMap::from([
+        ("cores", std::thread::available_parallelism()?.to_string()),
+        ("connections", options.connections.to_string()),
+        ("turns", format!("{} of {} s after {} s", options.rounds, options.seconds, options.warm_up)),
+        ("sample", SAMPLE.to_string()),
+        ("traces at the collector", spans.to_string()),
+    ]);
+    Ok(Outcome {
+        scenario: "telemetry".to_owned(),
+        binary: binary.display().to_string(),
+        setting,
+        rows,
+        ratios,
+        limits,
+    })
+}
+
+async fn start(
+    lab: &Laboratory,
+    binary: &Path,
+    stub: &Stub,
+    options: &Options,
+    question: &Question,
+    tables: &str,
+) -> anyhow::Result<countersign::Proved> {
+    countersign::start_with(lab, binary, &stub.url(), &options.spool_in, question, tables).await
+}
+
+/// Decisions that the collector has printed; at least one must have come all the way.
+async fn arrived(collector: &Collector) -> anyhow::Result<usize> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let spans = decisions(&collector.output());
+        if spans > 0 {
+            return Ok(spans);
+        }
+        if Instant::now() > until {
+            bail!("no span reached the collector: there was nothing to compare\n{}", collector.log_tail());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn decisions(printed: &str) -> usize {
+    let names = printed.lines().filter_map(|line| line.trim().strip_prefix("Name"));
+    names.filter(|rest| rest.trim_start_matches([' ', ':']) == "decide").count()
+}
+
+async fn dropped(proved: &countersign::Proved) -> anyhow::Result<f64> {
+    let text = http::get(&format!("http://{}/metrics", proved.countersign.admin())).await?.body;
+    let value = text.lines().find_map(|line| line.strip_prefix("countersign_otlp_spans_dropped_total "));
+    value.context("no count of dropped spans")?.parse().context("a count that is no number")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decisions_are_counted_as_the_collector_prints_them() {
+        let printed = "Span #0\n    Trace ID       : ff\n    Name           : decide\n    Kind : Server\n\
+                       Span #1\n    Name           : authorizer constant\n    Name           : decide\n";
+        assert_eq!(decisions(printed), 2);
+        assert_eq!(decisions(""), 0);
+    }
+
+    #[test]
+    fn three_percent_are_the_limit() {
+        let holds = |ratio| Limit::new("x", ratio, Bound::AtLeast(RATIO)).holds;
+        assert!(holds(0.97) && holds(1.1) && !holds(0.969) && !holds(f64::NAN));
+    }
+}
