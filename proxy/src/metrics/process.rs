@@ -18,13 +18,16 @@ use super::names::metric;
 /// Ticks of `/proc/self/stat` in a second. `USER_HZ` is part of Linux's ABI and 100 wherever we are built for.
 const USER_HZ: f64 = 100.0;
 
+/// Called at each scrape.
+type Read<T> = Box<dyn Fn() -> T + Send + Sync>;
+
 /// Values that have no moment of change to count at.
 #[derive(Default)]
 pub(super) struct Live {
     pub(super) generation: Mutex<String>,
-    pub(super) log_lines_dropped: OnceLock<Box<dyn Fn() -> u64 + Send + Sync>>,
+    pub(super) log_lines_dropped: OnceLock<Read<u64>>,
     /// Records and bytes that Kafka has not got; `None` where nobody is to get them.
-    pub(super) undelivered: OnceLock<Box<dyn Fn() -> Option<(u64, u64)> + Send + Sync>>,
+    pub(super) undelivered: OnceLock<Read<Option<(u64, u64)>>>,
 }
 
 impl fmt::Debug for Live {
