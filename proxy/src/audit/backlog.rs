@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 
 use crate::audit::epoch::{Damage, EpochReader, Extent, Read};
 use crate::audit::shared::Shared;
-#[cfg(test)]
-use crate::audit::simulation::planted::{self, Bug};
 use crate::audit::waiting::Waiting;
 use crate::audit::whole;
 use crate::policy::verdict::Reason;
@@ -131,10 +129,6 @@ impl Backlog {
 
     /// Kafka has only a stub of this record: it is kept whole before the cursor moves over it.
     pub fn stubbed(&mut self, epoch: &EpochId, seq: u64) -> io::Result<()> {
-        #[cfg(test)]
-        if planted::is(Bug::StubNotKept) {
-            return Ok(());
-        }
         if self.shared.inventory.lock().whole.contains_key(&(epoch.clone(), seq)) {
             // By a process before this one, perhaps, that was killed before the file's name survived power loss.
             return whole::settle(self.shared.files.as_ref());

@@ -64,16 +64,10 @@ impl EpochInfo {
         if self.live { end } else { Some(end.unwrap_or(self.next).min(self.next)) }
     }
 
-    /// The seq after those that are given up with the first segment, where nothing is delivered. `None`: it must stay,
-    /// since it is written, or may be the only one with records that come later.
-    pub fn end_of_first(&self) -> Option<u64> {
-        let first = self.segments.first()?;
-        let following = self.segments.iter().map(|s| s.first_seq).find(|s| *s > first.first_seq);
-        if self.live {
-            return first.end.and(following);
-        }
-        // The end is given up as a whole: which segment of it holds what is known only to who reads them all.
-        Some(following.filter(|_| !self.is_end()).map_or(self.next, |s| s.min(self.next)))
+    /// The seq after those that are gone with the first segment.
+    pub fn end_of_first(&self) -> u64 {
+        let following = self.segments.get(1).map_or(self.next, |s| s.first_seq);
+        if self.live { following } else { following.min(self.next) }
     }
 
     /// Whether the end of the epoch may be in its first segment.

@@ -1,7 +1,5 @@
 //! The thread beside the writer: prepares the next segment, stores cursors, removes what is delivered. Whatever here
-//! takes long must not hold up an answer. `turn` is one step, `run` only paces it. What gives way to what is in `room`.
-
-mod room;
+//! takes long must not hold up an answer. `turn` is one step, `run` only paces it.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +9,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::audit::epoch::EpochId;
 use crate::audit::files::Handle;
+use crate::audit::inventory::EpochInfo;
+use crate::audit::lifecycle::Event;
+use crate::audit::reader::SegmentReader;
 use crate::audit::shared::{Shared, Spare};
 
 /// Between two attempts at what failed.
@@ -23,8 +24,6 @@ const FIRST_SEGMENT: u64 = 4 << 20;
 pub struct Keeper {
     shared: Arc<Shared>,
     prepared: u64,
-    /// Without Kafka: the segment that is to give way next, and the seq after what goes with it. Its record is asked for.
-    leaving: Option<(String, u64)>,
     cleaned: bool,
     ticked: Option<Instant>,
     /// Since when there are undelivered records that nobody has read.
@@ -33,7 +32,7 @@ pub struct Keeper {
 
 impl Keeper {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, prepared: 0, leaving: None, cleaned: false, ticked: None, unread_since: None }
+        Self { shared, prepared: 0, cleaned: false, ticked: None, unread_since: None }
     }
 
     pub fn run(mut self, stop: &AtomicBool) {
@@ -73,9 +72,6 @@ impl Keeper {
             self.sweep();
             self.store_cursors();
             self.retire(now);
-            if !self.shared.options.deliver {
-                log_failure("drop the oldest segment", self.make_room(0));
-            }
             self.measure(now);
         }
     }
@@ -126,6 +122,15 @@ impl Keeper {
         Ok(file)
     }
 
+    /// Removes the oldest segment if all of it is delivered. Without Kafka nothing gives way before `max_size`.
+    fn give_way(&mut self) -> io::Result<bool> {
+        if !self.shared.options.deliver {
+            return Ok(false);
+        }
+        self.store_cursors();
+        self.remove_oldest(|_, _| true)
+    }
+
     /// Removes segments that earlier processes prepared and never used.
     fn clean(&mut self) {
         if std::mem::replace(&mut self.cleaned, true) {
@@ -134,12 +139,12 @@ impl Keeper {
         let closed: Vec<EpochId> =
             self.shared.inventory.lock().epochs.iter().filter(|e| !e.live).map(|e| e.id.clone()).collect();
         for id in closed {
-            let names = self.shared.files.list(&id.directory());
-            // An epoch that gave way has no directory.
-            self.cleaned &= names.as_ref().map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |_| true);
-            let spares = names.unwrap_or_default().into_iter().filter(|name| name.starts_with("spare-"));
-            let unused = spares.map(|name| (format!("{}/{name}", id.directory()), 0));
-            self.shared.inventory.lock().rubbish.extend(unused);
+            for name in self.shared.files.list(&id.directory()).unwrap_or_default() {
+                if name.starts_with("spare-") {
+                    let path = format!("{}/{name}", id.directory());
+                    log_failure("remove an unused segment", self.shared.files.remove_file(&path));
+                }
+            }
         }
     }
 
@@ -155,6 +160,124 @@ impl Keeper {
                 _ => {}
             }
         }
+    }
+
+    /// Removes old segments until `bytes` more fit into `max_size`.
+    fn make_room(&mut self, bytes: u64) -> io::Result<()> {
+        let limit = self.shared.options.max_size;
+        let fits = |shared: &Shared| shared.inventory.lock().bytes() + bytes <= limit;
+        if fits(&self.shared) {
+            return Ok(());
+        }
+        self.store_cursors();
+        while !fits(&self.shared) {
+            if !self.remove_oldest(|_, _| true)? {
+                // What is delivered goes as soon as something is recorded, and to record that there must be room.
+                let mut inventory = self.shared.inventory.lock();
+                let opening = !self.shared.options.deliver && inventory.live().is_some_and(|e| e.next == 0);
+                let waits = opening || inventory.oldest().is_some_and(|e| e.is_delivered(0));
+                drop(inventory);
+                return if waits { Ok(()) } else { Err(io::Error::other("spool is full")) };
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what has been delivered for `retain_delivered`.
+    fn retire(&mut self, now: Instant) {
+        let retain = self.shared.options.retain_delivered;
+        for epoch in &mut self.shared.inventory.lock().epochs {
+            for index in 0..epoch.segments.len() {
+                let delivered = epoch.is_delivered(index);
+                if let Some(segment) = epoch.segments.get_mut(index).filter(|_| delivered) {
+                    segment.delivered_since.get_or_insert(now);
+                }
+            }
+        }
+        let ripe = |epoch: &EpochInfo, index: usize| {
+            let segment = epoch.segments.get(index);
+            segment.and_then(|s| s.delivered_since).is_some_and(|s| now.saturating_duration_since(s) >= retain)
+        };
+        while self.shared.options.deliver {
+            match self.remove_oldest(ripe) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => return log_failure("remove a delivered segment", Err(error)),
+            }
+        }
+    }
+
+    /// Removes the oldest segment if it may go and `ripe` agrees. The cursor is durable before: otherwise a crash would
+    /// leave a cursor that points at what is gone.
+    fn remove_oldest(&mut self, ripe: impl Fn(&EpochInfo, usize) -> bool) -> io::Result<bool> {
+        let deliver = self.shared.options.deliver;
+        let mut inventory = self.shared.inventory.lock();
+        // Until the new chain says how the one before ended, that one's end is the only place where it stands.
+        let unnamed = inventory.live().is_some_and(|e| e.next == 0);
+        let before = inventory.epochs.iter().rfind(|e| !e.live && e.next > 0).map(|e| e.id.clone());
+        let before = before.filter(|_| unnamed);
+        let goes = |e: &&EpochInfo| e.segments.is_empty() && e.is_done() && before.as_ref() != Some(&e.id);
+        let empty = inventory.epochs.iter().find(goes).map(|e| e.id.clone());
+        if let Some(id) = empty {
+            inventory.epochs.retain(|e| e.id != id);
+            drop(inventory);
+            self.remove_epoch(&id)?;
+            return Ok(true);
+        }
+        let Some(epoch) = inventory.oldest() else { return Ok(false) };
+        if before.as_ref() == Some(&epoch.id) && epoch.is_end() {
+            return Ok(false);
+        }
+        let last = epoch.segments.len() == 1;
+        let may_go = if deliver {
+            let stored = epoch.cursor.lock().next();
+            epoch.is_delivered(0) && epoch.end_of(0).is_some_and(|end| end <= stored)
+        } else {
+            !(epoch.live && last)
+        };
+        if !may_go || !ripe(epoch, 0) {
+            return Ok(false);
+        }
+        let end = epoch.end_of_first();
+        let id = epoch.id.clone();
+        let Some((name, first)) = epoch.segments.first().map(|s| (s.name.clone(), s.first_seq)) else {
+            return Ok(false);
+        };
+        drop(inventory);
+        let path = format!("{}/{name}", id.directory());
+        if !deliver && end > first {
+            self.tell_dropped(&path, first, end - 1);
+        }
+        match self.shared.files.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.shared.files.sync_dir(&id.directory())?;
+        if let Some(epoch) = self.shared.inventory.lock().epoch(&id) {
+            epoch.segments.retain(|s| s.name != name);
+            if !deliver {
+                epoch.delivered = epoch.delivered.max(end);
+            }
+        }
+        Ok(true)
+    }
+
+    fn tell_dropped(&self, path: &str, first_seq: u64, last_seq: u64) {
+        let opened = self.shared.files.open(path).and_then(SegmentReader::open);
+        let header = opened.ok().flatten().map(|r| r.header().clone());
+        // Its header names the record before its first.
+        let before = header.as_ref().filter(|h| h.first_seq == first_seq && first_seq > 0).map(|h| hex::encode(h.prev));
+        let chain = header.map_or(String::new(), |h| h.chain);
+        self.shared.event(Event::SegmentsDropped { chain, first_seq, last_seq, before });
+    }
+
+    fn remove_epoch(&self, id: &EpochId) -> io::Result<()> {
+        let files = &self.shared.files;
+        for name in files.list(&id.directory())? {
+            files.remove_file(&format!("{}/{name}", id.directory()))?;
+        }
+        files.remove_dir(&id.directory())?;
+        files.sync_dir("epochs")
     }
 
     fn store_cursors(&self) {

@@ -146,13 +146,6 @@ pub enum RefusedConfig {
     Impossible,
 }
 
-impl Event {
-    /// It says that records are not there: nothing else would.
-    pub const fn names_a_gap(&self) -> bool {
-        matches!(self, Self::DamageFound { .. } | Self::SegmentsDropped { .. })
-    }
-}
-
 /// The command that reads a spool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

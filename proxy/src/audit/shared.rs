@@ -132,16 +132,9 @@ pub struct Trouble {
     pub detail: String,
 }
 
-/// Records that the chain is to say are not there.
-enum Gap {
-    /// From this seq on they are damaged.
-    Damaged(EpochId, u64),
-    /// Those before this seq give way, once that is said.
-    GivenUp(EpochId, u64),
-}
-
 pub struct Unnamed {
-    gap: Gap,
+    epoch: EpochId,
+    first_seq: u64,
     /// The seq of the record that names it, once it has one.
     record: Option<u64>,
 }
@@ -176,9 +169,9 @@ pub struct Shared {
     /// Waiting for Kafka, in order of seq.
     pub acknowledged: Mutex<VecDeque<Waiting>>,
     pub reported: Mutex<HashSet<Damage>>,
-    /// Gaps whose record is not durable, in the order of the events. No cursor goes past damage, and nothing gives way,
-    /// before: a crash would leave a gap that nothing names.
-    pub unnamed: Mutex<Vec<Unnamed>>,
+    /// Damage whose record is not durable, in the order of the events. No cursor goes past it: a crash would leave a gap
+    /// that nothing names.
+    pub unnamed: Mutex<VecDeque<Unnamed>>,
     pub lock: Mutex<Option<Box<dyn Lock>>>,
     /// `time` of the oldest record that was read and not delivered; 0 if there is none.
     pub oldest_us: AtomicI64,
@@ -221,7 +214,7 @@ impl Shared {
             late: Mutex::new(Vec::new()),
             acknowledged: Mutex::new(VecDeque::new()),
             reported: Mutex::new(HashSet::new()),
-            unnamed: Mutex::new(Vec::new()),
+            unnamed: Mutex::new(VecDeque::new()),
             lock: Mutex::new(None),
             oldest_us: AtomicI64::new(0),
             trouble: Mutex::new(trouble),
@@ -272,8 +265,9 @@ impl Shared {
     pub fn event(&self, event: Event) {
         let mut events = self.events.lock();
         // What is missing is never dropped: nothing else would name the gap.
+        let names_a_gap = |e: &Event| matches!(e, Event::DamageFound { .. } | Event::SegmentsDropped { .. });
         if events.len() >= MAX_EVENTS
-            && let Some(at) = events.iter().position(|(_, e)| !e.names_a_gap())
+            && let Some(at) = events.iter().position(|(_, e)| !names_a_gap(e))
         {
             // Without its members, which can name people.
             drop(events.remove(at));
@@ -301,7 +295,7 @@ impl Shared {
             drop(reported);
             tracing::error!(?damage, "records of the spool are damaged");
             let mut unnamed = self.unnamed.lock();
-            unnamed.push(Unnamed { gap: Gap::Damaged(damage.epoch.clone(), damage.first_seq), record: None });
+            unnamed.push_back(Unnamed { epoch: damage.epoch.clone(), first_seq: damage.first_seq, record: None });
             // Under the lock, so that both queues have one order.
             self.event(Event::DamageFound {
                 chain: damage.chain.to_string(),
@@ -315,16 +309,7 @@ impl Shared {
         }
     }
 
-    /// Has it recorded that the records of `epoch` before `end` give way, in the words of `event`. As soon as that is
-    /// durable they count as delivered, so that the cursor may pass them.
-    pub fn give_up(&self, epoch: EpochId, end: u64, event: Event) {
-        let mut unnamed = self.unnamed.lock();
-        unnamed.push(Unnamed { gap: Gap::GivenUp(epoch, end), record: None });
-        // Under the lock, as above.
-        self.event(event);
-    }
-
-    /// The oldest gap that was not in the chain is, at `seq`.
+    /// The oldest damage that was not in the chain is, at `seq`.
     pub fn naming(&self, seq: u64) {
         if let Some(oldest) = self.unnamed.lock().iter_mut().find(|u| u.record.is_none()) {
             oldest.record = Some(seq);
@@ -333,25 +318,13 @@ impl Shared {
 
     /// Records before `next` are durable.
     pub fn named(&self, next: u64) {
-        let is_named = |u: &mut Unnamed| u.record.is_some_and(|seq| seq < next);
-        let named: Vec<_> = self.unnamed.lock().extract_if(.., is_named).collect();
-        for Unnamed { gap, .. } in named {
-            if let Gap::GivenUp(epoch, end) = gap
-                && let Some(info) = self.inventory.lock().epoch(&epoch)
-            {
-                info.delivered = info.delivered.max(end);
-            }
-        }
+        self.unnamed.lock().retain(|u| u.record.is_none_or(|seq| seq >= next));
     }
 
     /// How far the epoch's cursor may go, of what is delivered.
     pub fn cursor_limit(&self, epoch: &EpochId, delivered: u64) -> u64 {
         let unnamed = self.unnamed.lock();
-        let first = |u: &Unnamed| match &u.gap {
-            Gap::Damaged(damaged, first_seq) => (damaged == epoch).then_some(*first_seq),
-            Gap::GivenUp(..) => None,
-        };
-        unnamed.iter().filter_map(first).fold(delivered, u64::min)
+        unnamed.iter().filter(|u| u.epoch == *epoch).map(|u| u.first_seq).fold(delivered, u64::min)
     }
 
     /// Makes every cursor durable, as far as it may go. All are tried; returns the first failure.

@@ -115,8 +115,6 @@ fn no_promise_is_broken() {
         ("receipts", sum.receipts),
         ("disk operations", sum.operations),
         ("damaged segments", sum.spoiled),
-        ("segments dropped without kafka", sum.dropped),
-        ("records that kafka has as stubs", sum.stubs),
         ("missing", 0),
     ] {
         claim = claim.figure(what, count);

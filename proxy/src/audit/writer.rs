@@ -233,8 +233,6 @@ impl Writer {
             if reserve {
                 return None;
             }
-            // Another segment may depend on a record that says what gives way to it.
-            self.place_gaps();
             self.flush(true);
             if self.outage.is_some() || !self.roll() {
                 return None;

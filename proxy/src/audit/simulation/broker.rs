@@ -1,10 +1,9 @@
-//! What Kafka has, and the wire to it: refuses, fails records under way, loses acknowledgements, is down for a while, has
-//! only stubs of what is too large for it. What
+//! What Kafka has, and the wire to it: refuses, fails records under way, loses acknowledgements, is down for a while. What
 //! is stored outlives the processes. Judges what arrives only as far as no later look could: order and equality.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -13,11 +12,8 @@ use rand::{Rng, SeedableRng};
 
 use super::disk::Disk;
 use super::planted::{self, Bug};
-use super::process::ManualClock;
 use crate::audit::epoch::Entry;
-use crate::audit::files::Clock;
 use crate::audit::publisher::{Event, Fault, SendError, Sink, Ticket};
-use crate::audit::stub;
 
 pub type Chains = BTreeMap<Arc<str>, BTreeMap<u64, Bytes>>;
 
@@ -31,37 +27,15 @@ pub struct Kafka {
     /// One send or poll in so many goes wrong; 0 is never.
     pub faulty: u32,
     pub down: bool,
-    /// Of these it has stubs. The whole is what `chains` has, since it stands for the same hash.
-    pub stubs: BTreeSet<(Arc<str>, u64)>,
-    /// When each record came first.
-    pub came: BTreeMap<(Arc<str>, u64), Instant>,
-    /// Bytes of the largest record that it takes.
-    limit: usize,
-    clock: Arc<ManualClock>,
     rng: SmallRng,
 }
 
 pub type Topic = Arc<Mutex<Kafka>>;
 
 impl Kafka {
-    pub fn new(seed: u64, (faulty, limit): (u32, usize), clock: &Arc<ManualClock>) -> Topic {
-        Arc::new(Mutex::new(Self {
-            chains: Chains::new(),
-            stored: 0,
-            late: Vec::new(),
-            broken: None,
-            faulty,
-            down: false,
-            stubs: BTreeSet::new(),
-            came: BTreeMap::new(),
-            limit,
-            clock: clock.clone(),
-            rng: SmallRng::seed_from_u64(seed),
-        }))
-    }
-
-    fn takes_whole(&self, entry: &Entry) -> bool {
-        entry.value.len() <= self.limit || stub::of(&entry.value).is_none()
+    pub fn new(seed: u64, faulty: u32) -> Topic {
+        let (chains, rng) = (Chains::new(), SmallRng::seed_from_u64(seed));
+        Arc::new(Mutex::new(Self { chains, stored: 0, late: Vec::new(), broken: None, faulty, down: false, rng }))
     }
 
     pub fn has(&self, chain: &str, seq: u64) -> bool {
@@ -70,11 +44,6 @@ impl Kafka {
 
     fn store(&mut self, entry: &Entry) {
         self.stored += 1;
-        let place = (entry.chain.clone(), entry.seq);
-        if !self.takes_whole(entry) {
-            self.stubs.insert(place.clone());
-        }
-        self.came.entry(place).or_insert(self.clock.now());
         let records = self.chains.entry(entry.chain.clone()).or_default();
         let last = records.keys().next_back().copied();
         match records.get(&entry.seq) {
@@ -101,7 +70,7 @@ pub struct Wire {
     pub room: usize,
     /// Taken, not stored. Shared with the simulation: the network goes on when the process does not.
     pub queue: Arc<Mutex<VecDeque<(Ticket, Entry)>>>,
-    acks: Vec<Event>,
+    acks: Vec<Ticket>,
     dead: bool,
 }
 
@@ -118,7 +87,7 @@ impl Wire {
             let Some((ticket, entry)) = queue.pop_front() else { return };
             if !strikes {
                 kafka.store(&entry);
-                self.acks.push(if kafka.takes_whole(&entry) { Event::Acked(ticket) } else { Event::Stubbed(ticket) });
+                self.acks.push(ticket);
                 continue;
             }
             self.dead = true;
@@ -175,7 +144,7 @@ impl Sink for Wire {
             });
         }
         if planted::is(Bug::CursorBeforeAcknowledgement) {
-            self.acks.push(Event::Acked(ticket));
+            self.acks.push(ticket);
         }
         queue.push_back((ticket, entry.clone()));
         Ok(())
@@ -196,7 +165,7 @@ impl Sink for Wire {
         // Out of order, and some late.
         while !self.acks.is_empty() && kafka.rng.random_ratio(3, 4) {
             let at = kafka.rng.random_range(0..self.acks.len());
-            events.push(self.acks.swap_remove(at));
+            events.push(Event::Acked(self.acks.swap_remove(at)));
         }
         if kafka.strikes() {
             events.push(Event::Trouble(fault()));

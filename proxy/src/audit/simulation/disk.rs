@@ -94,8 +94,6 @@ pub struct Platter {
     pub panics: bool,
     /// Bytes of segments that fit on it.
     pub capacity: u64,
-    /// Segments that were removed.
-    pub removed: u64,
 }
 
 pub type Gate = Arc<(Mutex<bool>, Condvar)>;
@@ -202,7 +200,6 @@ impl Disk {
             gate: None,
             panics: false,
             capacity: u64::MAX,
-            removed: 0,
         })))
     }
 
@@ -298,7 +295,6 @@ impl Files for Disk {
     fn remove_file(&self, path: &str) -> io::Result<()> {
         let mut platter = self.0.lock();
         platter.operation()?;
-        platter.removed += u64::from(path.ends_with(".seg"));
         platter.names.remove(path).map(drop).ok_or_else(missing)
     }
 

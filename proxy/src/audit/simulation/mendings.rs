@@ -9,16 +9,12 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::disk::Disk;
-use super::planted::{self, Bug};
 use super::process::ManualClock;
-use super::schedule::Setup;
 use super::unreadable::{Bench, setup};
 use crate::audit::envelope::Source;
 use crate::audit::epoch::{Damage, EpochId};
 use crate::audit::files::Files;
 use crate::audit::lifecycle::Event;
-use crate::audit::scan::{Scan, Scanned};
-use crate::audit::segment::HEADER;
 use crate::audit::shared::{Options, Spare};
 use crate::audit::spool::Spool;
 use crate::audit::writer::Item;
@@ -241,109 +237,6 @@ fn a_full_disk_takes_back_what_is_delivered() {
     assert!(bench.kafka.len() > kept && bench.shared.available.load(Ordering::Acquire));
     let seqs: Vec<u64> = bench.kafka.iter().map(|e| e.seq).collect();
     assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "{seqs:?}");
-}
-
-/// A cursor waits for the record that names damage, that record for room, and room for what is behind the cursor: what is
-/// delivered after it gives way.
-fn full_disk_with_damage() -> Bench {
-    let (mut bench, file) = Bench::with_five();
-    for _ in 0..2 {
-        bench = bench.next();
-        bench.settle();
-        assert!(matches!(bench.append(Durability::Synced, 2000).try_recv(), Ok(Ok(_))));
-    }
-    let mut last = bench.next();
-    {
-        let mut platter = last.disk.0.lock();
-        // As much as the three before have used.
-        platter.capacity = 3 * setup().segment;
-        platter.inodes[file].seen[HEADER + 5000] ^= 1;
-    }
-    for _ in 0..5 {
-        last.deliver();
-        last.settle();
-    }
-    last
-}
-
-#[test]
-fn a_full_disk_is_not_held_up_by_damage_that_has_no_record_yet() {
-    let mut last = full_disk_with_damage();
-    assert!(last.shared.available.load(Ordering::Acquire), "{:?}", last.shared.trouble.lock());
-    last.deliver();
-    assert_eq!(last.events("damage_found").len(), 1);
-    assert!(last.shared.unnamed.lock().is_empty());
-    planted::plant(Some(Bug::HeldUpByTheOldest));
-    let held_up = full_disk_with_damage();
-    planted::plant(None);
-    assert!(!held_up.shared.available.load(Ordering::Acquire), "the disk is not full");
-}
-
-/// Chain, first and last seq.
-type Gap = (String, u64, u64);
-
-/// The records in the spool, and the gaps that they name.
-fn found_in(disk: &Disk) -> (Vec<(String, u64)>, Vec<Gap>) {
-    let (mut records, mut gaps) = (Vec::new(), Vec::new());
-    let mut scan = Scan::on(Arc::new(disk.clone()));
-    while let Some(found) = scan.next().unwrap() {
-        let Scanned::Record(entry) = found else { panic!("{found:?}") };
-        let data = serde_json::from_slice::<serde_json::Value>(&entry.value).unwrap()["data"].clone();
-        if data["event"] == "segments_dropped" {
-            let seq = |member: &str| data[member].as_u64().unwrap();
-            gaps.push((data["of_chain"].as_str().unwrap().to_owned(), seq("first_seq"), seq("last_seq")));
-        }
-        records.push((entry.chain.to_string(), entry.seq));
-    }
-    (records, gaps)
-}
-
-/// Without Kafka: the power goes `stop` operations after the first segment is to give way. Whether anything is gone by then;
-/// an error if nothing says so, or if the process after it is held up.
-fn cut_while_dropping(stop: u64) -> Result<bool, String> {
-    let setup = Setup { deliver: false, max_size: 8 * setup().segment, ..setup() };
-    let (disk, clock) = (Disk::new(stop), ManualClock::new());
-    let mut bench = Bench::start_as(&setup, &disk, &clock);
-    bench.settle();
-    for _ in 0..400 {
-        drop(bench.append(Durability::Synced, 4000));
-        let asked = !bench.shared.unnamed.lock().is_empty() || disk.0.lock().removed > 0;
-        let mut platter = disk.0.lock();
-        if platter.stopped() {
-            break;
-        }
-        if asked && platter.stop_in.is_none() {
-            platter.stop_in = Some(stop);
-        }
-    }
-    assert!(disk.stopped(), "nothing had to give way");
-    drop(bench);
-    disk.end_process(true);
-    let (records, gaps) = found_in(&disk);
-    let (chain, first) = records[0].clone();
-    let is_named = |seq: u64| gaps.iter().any(|(of, from, to)| *of == chain && (*from..=*to).contains(&seq));
-    if !(0..first).all(is_named) {
-        return Err(format!("{stop}: {first} is the first of {chain}, named are {gaps:?}"));
-    }
-    let mut next = Bench::start_as(&setup, &disk, &clock);
-    next.settle();
-    let told: Vec<_> = (0..200).map(|_| next.append(Durability::Synced, 4000)).collect();
-    let taken = told.into_iter().filter_map(|mut told| told.try_recv().ok()?.ok()).count();
-    let bytes = next.shared.inventory.lock().bytes();
-    if taken < 200 || bytes > setup.max_size {
-        return Err(format!("{stop}: {taken} of 200 are taken, {bytes} bytes"));
-    }
-    Ok(first > 0)
-}
-
-#[test]
-fn without_kafka_a_segment_goes_only_after_the_record_that_names_it() {
-    let gone = (1..60).filter(|stop| cut_while_dropping(*stop).unwrap()).count();
-    assert!((10..59).contains(&gone), "of 59 power cuts, {gone} came after something had given way");
-    planted::plant(Some(Bug::UnlinkBeforeNamed));
-    let found = (1..60).find_map(|stop| cut_while_dropping(stop).err());
-    planted::plant(None);
-    assert!(found.is_some(), "a segment that goes first is not found out");
 }
 
 /// What was written and never synced is nobody's to have when the chain ends: power loss may take it.

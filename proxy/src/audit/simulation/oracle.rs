@@ -15,7 +15,6 @@ use super::world::Tally;
 use crate::audit::chain::{self, Link};
 use crate::audit::cursor::Cursor;
 use crate::audit::files::Files;
-use crate::audit::scan::{Scan, Scanned};
 use crate::policy::verdict::Durability;
 
 type Place = (Arc<str>, u64);
@@ -44,10 +43,6 @@ pub struct Oracle {
     spoiled: BTreeSet<(String, u64)>,
     /// Reads have failed: a process may have had to open without knowing how the one before ended.
     pub reads_failed: bool,
-    /// Writes have failed, some of them as on a full disk: what may give way to that may be gone.
-    pub writes_failed: bool,
-    /// Without Kafka: records that said what gave way, and what.
-    drops: BTreeMap<Place, (String, u64, u64)>,
 }
 
 #[derive(serde::Deserialize)]
@@ -130,34 +125,8 @@ impl Oracle {
         }
     }
 
-    /// What Kafka has a stub of, and a cursor has passed, is kept whole; as long as there is not more of it than may be.
-    fn check_whole(&self, disk: &Disk, kafka: &Kafka, most: u64) -> Result<(), String> {
-        let value = |(chain, seq): &Place| kafka.chains.get(chain)?.get(seq);
-        let all: u64 = kafka.stubs.iter().filter_map(value).map(|value| value.len() as u64 + 1).sum();
-        if all > most || self.reads_failed || self.writes_failed || self.excused {
-            return Ok(());
-        }
-        let epochs = disk.list("epochs").unwrap_or_default();
-        let kept = disk.0.lock().names_ending(".json");
-        for place in &kafka.stubs {
-            let (chain, seq) = place;
-            let random = chain.rsplit_once('/').map_or("", |(_, random)| random);
-            // Without a directory all of the epoch was delivered.
-            let epoch = epochs.iter().find(|name| name.ends_with(random));
-            let passed = epoch.is_none_or(|name| Cursor::load(disk, &format!("epochs/{name}")).next() > *seq);
-            let file = kept.iter().find(|(name, _)| name.ends_with(&format!("-{random}-{seq}.json")));
-            let bytes = file.map(|(_, inode)| disk.0.lock().inodes[*inode].seen.clone());
-            let is_whole = bytes.as_deref().and_then(|b| b.strip_suffix(b"\n")) == value(place).map(|v| &**v);
-            if passed && !is_whole && !self.spoiled.contains(&(chain.to_string(), *seq)) {
-                return Err(format!("{chain} {seq} is a stub in Kafka, and nowhere whole"));
-            }
-        }
-        Ok(())
-    }
-
     /// The cursor never leads: what it has passed is in Kafka.
-    pub fn after_crash(&self, disk: &Disk, kafka: &Kafka, most: u64) -> Result<(), String> {
-        self.check_whole(disk, kafka, most)?;
+    pub fn after_crash(&self, disk: &Disk, kafka: &Kafka) -> Result<(), String> {
         for name in disk.list("epochs").unwrap_or_default() {
             let Some((_, random)) = name.split_once('-') else { continue };
             let next = Cursor::load(disk, &format!("epochs/{name}")).next();
@@ -170,32 +139,6 @@ impl Oracle {
             }
         }
         Ok(())
-    }
-
-    /// What is in the spool now. Remembers which records say that others gave way; these may give way, too.
-    pub fn look(&mut self, disk: &Disk) -> Chains {
-        let kept = disk.0.lock().fail_reads.take();
-        let (mut scan, mut chains) = (Scan::on(Arc::new(disk.clone())), Chains::new());
-        while let Ok(Some(found)) = scan.next() {
-            let Scanned::Record(entry) = found else { continue };
-            if let Ok(Record { data, .. }) = serde_json::from_slice(&entry.value)
-                && data.event.as_deref() == Some("segments_dropped")
-                && let (Some(chain), Some(first), Some(last)) = (data.of_chain, data.first_seq, data.last_seq)
-            {
-                self.drops.insert((entry.chain.clone(), entry.seq), (chain, first, last));
-            }
-            chains.entry(entry.chain.clone()).or_default().insert(entry.seq, entry.value);
-        }
-        disk.0.lock().fail_reads = kept;
-        chains
-    }
-
-    /// Whether a record says that this one gave way: one that is there, or of which another says so.
-    fn is_dropped(&self, chain: &str, seq: u64, records: &Records) -> bool {
-        let names = |(of, first, last): &(String, u64, u64)| of == chain && (*first..=*last).contains(&seq);
-        self.drops.iter().filter(|(_, range)| names(range)).any(|((by, at), _)| {
-            records.get(by).is_some_and(|c| c.contains_key(at)) || self.is_dropped(by, *at, records)
-        })
     }
 
     /// At the end, when everything is delivered.
@@ -222,7 +165,7 @@ impl Oracle {
         let hashes = verify(&kafka.chains, &records, |chain, gap, following| {
             // Where what follows the gap was spoiled after its delivery, nothing on the disk shows the gap any more.
             let spoiled = |seq| self.spoiled.contains(&(chain.to_owned(), seq));
-            self.is_dropped(chain, gap, &records) || spoiled(gap) && spoiled(following)
+            spoiled(gap) && spoiled(following)
         })?;
         let mut digest = Sha256::new();
         hashes.values().for_each(|hash| digest.update(hash));
@@ -239,7 +182,6 @@ impl Oracle {
                 Some(record) if record.id == *id => {}
                 Some(_) => return Err(format!("{chain} {seq} is another record than promised")),
                 None if self.spoiled.contains(&(chain.to_string(), *seq)) => {}
-                None if self.is_dropped(chain, *seq, records) => {}
                 None => return Err(format!("{chain} {seq} ({level:?}) was promised and is lost")),
             }
         }

@@ -10,23 +10,15 @@ pub enum Bug {
     SyncRetried,
     ChecksumOff,
     StopAtFirstDamage,
-    UnlinkBeforeNamed,
-    StubNotKept,
-    RetiredEarly,
-    HeldUpByTheOldest,
 }
 
-pub const ALL: [Bug; 10] = [
+pub const ALL: [Bug; 6] = [
     Bug::AnswerBeforeSync,
     Bug::NoDirectorySync,
     Bug::CursorBeforeAcknowledgement,
     Bug::SyncRetried,
     Bug::ChecksumOff,
     Bug::StopAtFirstDamage,
-    Bug::UnlinkBeforeNamed,
-    Bug::StubNotKept,
-    Bug::RetiredEarly,
-    Bug::HeldUpByTheOldest,
 ];
 
 thread_local! {

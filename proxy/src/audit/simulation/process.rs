@@ -121,7 +121,6 @@ pub fn shared(setup: &Setup, disk: &Disk, clock: &Arc<ManualClock>) -> Arc<Share
     (options.segment_size, options.segment_floor) = (setup.segment, setup.segment);
     (options.max_size, options.retain_delivered) = (setup.max_size, setup.retain);
     // One made in the spool would be another in every run.
-    options.deliver = setup.deliver;
     options.signing_key = SigningKey::parse(KEY).ok();
     options.checkpoint_every = setup.retain.clamp(Duration::from_secs(1), Duration::from_secs(10));
     let metrics = METRICS.with(Arc::clone);
@@ -181,7 +180,7 @@ impl Process {
 
     /// At most `steps` of the publisher.
     pub fn publish(&mut self, steps: usize) {
-        for _ in 0..if self.shared.options.deliver { steps } else { 0 } {
+        for _ in 0..steps {
             let now = self.shared.clock.now();
             if self.ending.is_some() || self.disk.stopped() || self.paused.is_some_and(|until| now < until) {
                 return;

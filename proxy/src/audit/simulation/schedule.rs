@@ -17,12 +17,6 @@ pub struct Setup {
     /// Records under way, by the publisher's bound and by the sink's.
     pub window: usize,
     pub room: usize,
-    /// There is a Kafka.
-    pub deliver: bool,
-    /// Bytes of segments that the disk has room for.
-    pub capacity: u64,
-    /// Bytes of the largest record that the topic takes.
-    pub largest: usize,
     /// One thing in so many on the wire goes wrong.
     pub faulty: u32,
 }
@@ -73,35 +67,22 @@ pub enum Step {
     },
     /// Bytes of a closed segment change.
     Spoil(u64),
-    /// The disk has room for so many bytes of segments from now on: somebody else fills or empties it.
-    Room(u64),
 }
 
 pub fn setup(seed: u64) -> (Setup, Vec<Step>) {
     let mut rng = SmallRng::seed_from_u64(seed);
     let segment = rng.random_range(16..40) << 10;
-    // From a number of its own: what else a seed stands for stays as it was.
-    let mut more = SmallRng::seed_from_u64(seed ^ 0xd15c);
-    let deliver = !more.random_ratio(1, 6);
-    let small = more.random_ratio(1, 5);
     let setup = Setup {
-        deliver,
-        capacity: if small { segment * more.random_range(5..9) } else { u64::MAX },
-        largest: if more.random_ratio(1, 4) { more.random_range(700..3000) } else { usize::MAX },
         durability: if rng.random_ratio(1, 5) { Durability::Written } else { Durability::Synced },
         segment,
-        max_size: segment * if rng.random_ratio(1, 3) || !deliver { rng.random_range(8..12) } else { 64 },
+        max_size: segment * if rng.random_ratio(1, 3) { rng.random_range(8..12) } else { 64 },
         retain: Duration::from_millis(rng.random_range(0..4000)),
         window: rng.random_range(1..40),
         room: rng.random_range(1..40),
         faulty: if rng.random_ratio(1, 3) { 0 } else { rng.random_range(4..80) },
     };
     let mix = mix(&mut rng, &setup);
-    let mut steps: Vec<_> = (0..rng.random_range(8..140)).map(|_| step(&mut rng, &mix, &setup)).collect();
-    for _ in 0..if small { more.random_range(0..4) } else { 0 } {
-        let room = if more.random_ratio(1, 3) { u64::MAX } else { segment * more.random_range(0..9) };
-        steps.insert(more.random_range(0..=steps.len()), Step::Room(room));
-    }
+    let steps = (0..rng.random_range(8..140)).map(|_| step(&mut rng, &mix, &setup)).collect();
     (setup, steps)
 }
 
@@ -157,7 +138,6 @@ fn append(rng: &mut SmallRng, setup: &Setup) -> Step {
         1 | 2 => Durability::Written,
         _ => Durability::Synced,
     };
-    let level = if !setup.deliver && level == Durability::Acknowledged { Durability::Synced } else { level };
     // The spool's level is the strictest that is used.
     let level = if setup.durability == Durability::Written { Durability::Written } else { level };
     let caller = match rng.random_range(0..8) {

@@ -89,13 +89,6 @@ fn frames(bytes: &[u8], salt: u64) -> Vec<(u64, usize, usize)> {
     found
 }
 
-/// Chain, and the seqs of the whole frames in the file.
-pub fn seqs(disk: &Disk, inode: usize) -> (String, Vec<u64>) {
-    let bytes = disk.0.lock().inodes[inode].seen.clone();
-    let Some(header) = bytes.get(..HEADER).and_then(Header::decode) else { return (String::new(), Vec::new()) };
-    (header.chain, frames(&bytes, header.salt).iter().map(|(seq, ..)| *seq).collect())
-}
-
 /// Whether a whole frame of `seq` is in the file.
 pub fn holds(disk: &Disk, inode: usize, seq: u64) -> bool {
     let bytes = disk.0.lock().inodes[inode].seen.clone();

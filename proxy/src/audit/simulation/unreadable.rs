@@ -44,11 +44,7 @@ pub fn setup() -> Setup {
 
 impl Bench {
     pub fn start(disk: &Disk, clock: &Arc<ManualClock>) -> Self {
-        Self::start_as(&setup(), disk, clock)
-    }
-
-    pub fn start_as(setup: &Setup, disk: &Disk, clock: &Arc<ManualClock>) -> Self {
-        let shared = process::shared(setup, disk, clock);
+        let shared = process::shared(&setup(), disk, clock);
         let mut writer = Writer::new(shared.clone());
         writer.patience = Duration::ZERO;
         let (keeper, backlog) = (Keeper::new(shared.clone()), Backlog::new(shared.clone()));

@@ -89,7 +89,7 @@ impl Writer {
                 return self.shared.events.lock().push_front((time, event));
             }
             self.shared.recent.note(time, &event);
-            if event.names_a_gap() {
+            if matches!(event, Event::DamageFound { .. }) {
                 self.shared.naming(self.chain.next().saturating_sub(1));
             }
         }
@@ -104,22 +104,6 @@ impl Writer {
                 return self.shared.shadows.lock().push_front(draft);
             }
             self.place(&draft, false);
-        }
-    }
-
-    /// What says that records are not there goes into the room kept for it, in their order; what does not fit waits.
-    pub(super) fn place_gaps(&mut self) {
-        loop {
-            let mut events = self.shared.events.lock();
-            let Some(at) = events.iter().position(|(_, e)| e.names_a_gap()) else { return };
-            let Some((time, event)) = events.remove(at) else { return };
-            drop(events);
-            let draft = journal::lifecycle(&self.shared.source, time, &event);
-            if draft.is_some_and(|d| self.place(&d, true).is_none()) {
-                return self.shared.events.lock().push_front((time, event));
-            }
-            self.shared.recent.note(time, &event);
-            self.shared.naming(self.chain.next().saturating_sub(1));
         }
     }
 
