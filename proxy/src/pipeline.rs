@@ -83,8 +83,15 @@ struct InForce {
 }
 
 impl InForce {
-    fn new(decider: Arc<Decider>, options: Options) -> Arc<Self> {
-        Arc::new(Self { decider, places: Arc::new(Semaphore::new(options.max_in_flight)), options })
+    fn new(decider: Arc<Decider>, options: Options) -> Self {
+        Self { decider, places: Arc::new(Semaphore::new(options.max_in_flight)), options }
+    }
+
+    /// What comes after this. As long as the limit is the same, so are the places: reloads must not add up to more.
+    fn followed_by(&self, decider: Option<Arc<Decider>>, options: Options) -> Self {
+        let next = Self::new(decider.unwrap_or_else(|| self.decider.clone()), options);
+        let is_same = next.options.max_in_flight == self.options.max_in_flight;
+        if is_same { Self { places: self.places.clone(), ..next } } else { next }
     }
 
     /// A place among those in flight, or `None` once too little time is left to decide anything with it.
@@ -131,7 +138,7 @@ impl Judged {
 impl Pipeline {
     pub fn new(decider: Decider, spool: Spool, tracer: Tracer, metrics: Arc<Metrics>, options: Options) -> Self {
         decider.report_to(spool.clone(), options.privacy.clone());
-        let in_force = ArcSwap::new(InForce::new(Arc::new(decider), options));
+        let in_force = ArcSwap::from_pointee(InForce::new(Arc::new(decider), options));
         Self { in_force, spool, tracer, metrics }
     }
 
@@ -144,7 +151,7 @@ impl Pipeline {
             before.decider.retire();
             Arc::new(decider)
         });
-        self.in_force.store(InForce::new(decider.unwrap_or_else(|| before.decider.clone()), options));
+        self.in_force.store(Arc::new(before.followed_by(decider, options)));
     }
 
     /// The life of one question. Always ends in an answer, and in an allow only with a durable record.
@@ -239,6 +246,9 @@ impl Pipeline {
         let outcome = judged.decided.outcome;
         if told.is_err() && outcome.decision() == Decision::Allow {
             self.spool.amend(recorded.receipt, case.id);
+            // Counting may be what panicked; the answer does not depend on it.
+            let counted = std::panic::catch_unwind(AssertUnwindSafe(|| self.metrics.fault(Reason::Internal)));
+            tracing::error!(id = %case.id, counted = counted.is_ok(), "an allow is denied over a defect, and amended");
             return Reply::amended(Reason::Internal, case.id);
         }
         Reply::decided(&outcome, recorded.receipt, case.id, told.ok().flatten())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use flume::{Receiver, RecvTimeoutError, Sender, bounded};
+use flume::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::parts::{self, PartError};
 use crate::admin::purge::Access;
@@ -41,8 +41,13 @@ pub struct Hangup(Sender<()>);
 impl Hangup {
     /// As SIGHUP does.
     pub fn now(&self) {
-        // Full: one is about to begin, and will read what is there then.
-        let (Ok(()) | Err(_)) = self.0.try_send(());
+        match self.0.try_send(()) {
+            // Full: one is about to begin, and will read what is there then.
+            Ok(()) | Err(TrySendError::Full(())) => {}
+            Err(TrySendError::Disconnected(())) => {
+                tracing::error!("nobody reads the configuration again any more: a defect; a change needs a restart");
+            }
+        }
     }
 }
 
@@ -139,9 +144,6 @@ impl Reloader {
 
         // Nothing can fail any more.
         self.deciders += u64::from(decider.is_some());
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
         let news = self.announce(by, &adopted, &generation);
         let Running { pipeline, front, access, level, metrics, .. } = &self.running;
         pipeline.replace(decider, parts::pipeline(&adopted.config, privacy, generation));
@@ -151,6 +153,7 @@ impl Reloader {
         level(parts::level(&adopted.config));
         metrics.reloaded(&names);
         if news {
+            loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
             say(&adopted);
         }
         self.in_force = adopted.config;
@@ -163,7 +166,10 @@ impl Reloader {
     fn announce(&self, by: ReloadBy, adopted: &Adopted, generation: &str) -> bool {
         let Adopted { changed, pending_restart, .. } = adopted;
         if changed.is_empty() && *pending_restart == self.pending {
-            tracing::info!(generation, "configuration read again; nothing in it has changed");
+            match by {
+                ReloadBy::Signal => tracing::info!(generation, "configuration read again; nothing in it has changed"),
+                ReloadBy::File => tracing::debug!(generation, "configuration read again; it means the same"),
+            }
             return false;
         }
         let event = Event::ConfigChanged {

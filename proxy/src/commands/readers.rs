@@ -160,6 +160,20 @@ pub fn property(text: &str) -> Result<(String, secrecy::SecretString), Failure> 
     Ok((key.to_owned(), value.into()))
 }
 
+/// For commands that read files only.
+#[cfg(test)]
+pub(super) struct Nothing;
+
+#[cfg(test)]
+impl Openers for Nothing {
+    fn config(&self, path: &Path) -> anyhow::Result<Where> {
+        anyhow::bail!("`{}` was asked for", path.display())
+    }
+    fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {
+        anyhow::bail!("no spool was asked for")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -171,17 +185,6 @@ mod tests {
     struct Cli {
         #[command(flatten)]
         reader: ReaderArgs,
-    }
-
-    struct Nothing;
-
-    impl Openers for Nothing {
-        fn config(&self, path: &Path) -> anyhow::Result<Where> {
-            anyhow::bail!("`{}` was asked for", path.display())
-        }
-        fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {
-            anyhow::bail!("no spool was asked for")
-        }
     }
 
     fn place(args: &[&str]) -> Result<Where, Failure> {

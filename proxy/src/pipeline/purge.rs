@@ -1,6 +1,7 @@
 //! Answers that are taken back on somebody's word: the purge and its record. Who may is decided at the door, by `admin`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::audit::envelope::{micros, rfc3339};
@@ -33,7 +34,16 @@ impl Pipeline {
             // Before the purge itself: the record says rather too little than too much.
             at: rfc3339(micros(SystemTime::now())),
         };
-        in_force.decider.purge(rule);
+        let mut purged = self.in_force.load_full();
+        loop {
+            purged.decider.purge(rule.clone());
+            // A reload in between has a decider of its own, which may have answers from before this returns.
+            let now = self.in_force.load_full();
+            if Arc::ptr_eq(&now.decider, &purged.decider) {
+                break;
+            }
+            purged = now;
+        }
         self.spool.record(event);
     }
 }

@@ -71,27 +71,43 @@ fn decider(answer: &'static str, metrics: &Arc<Metrics>) -> Decider {
     Decider::new(options, metrics.clone()).unwrap()
 }
 
-/// The reply to one question of the unlucky client, and `data` of all records when the spool has ended.
-async fn unlucky(answer: &'static str) -> (Reply, Vec<serde_json::Value>) {
-    let home = tempfile::tempdir().unwrap();
-    let (metrics, source) = (Metrics::new(&Names::default()), Source::new("i"));
-    let options = spool::Options { max_size: 8 << 20, deliver: false, ..spool::Options::new(home.path()) };
-    let (spool, _) = Spool::start(options, source.clone(), "v", "g", metrics.clone()).unwrap();
-    let began = SystemTime::now();
-    while !spool.is_available() {
-        assert!(began.elapsed().unwrap() < Duration::from_secs(60), "{:?}", spool.status());
-        tokio::task::yield_now().await;
-    }
-    let options = Options {
+fn options(source: Source, max_in_flight: usize) -> Options {
+    Options {
         deadline: Duration::from_secs(30),
-        max_in_flight: 1,
+        max_in_flight,
         durability: Durability::Synced,
         probes: Durability::Synced,
         suspicious: Suspicious::Record,
         privacy: Privacy::PLAIN,
         generation: "g".into(),
         source,
-    };
+    }
+}
+
+#[test]
+fn reloads_do_not_add_up_to_more_places() {
+    let (metrics, source) = (Metrics::new(&Names::default()), Source::new("i"));
+    let decider = || Arc::new(decider(r#"{"result":true}"#, &metrics));
+    let first = InForce::new(decider(), options(source.clone(), 2));
+    let held = first.places.clone().try_acquire_owned().unwrap();
+    let next = first.followed_by(Some(decider()), options(source.clone(), 2));
+    assert_eq!(next.places.available_permits(), 1, "a question of before still has its place");
+    drop(held);
+    assert_eq!(next.followed_by(None, options(source, 3)).places.available_permits(), 3);
+}
+
+/// The reply to one question of the unlucky client, and `data` of all records when the spool has ended.
+async fn unlucky(answer: &'static str) -> (Reply, Vec<serde_json::Value>) {
+    let home = tempfile::tempdir().unwrap();
+    let (metrics, source) = (Metrics::new(&Names::default()), Source::new("i"));
+    let on_disk = spool::Options { max_size: 8 << 20, deliver: false, ..spool::Options::new(home.path()) };
+    let (spool, _) = Spool::start(on_disk, source.clone(), "v", "g", metrics.clone()).unwrap();
+    let began = SystemTime::now();
+    while !spool.is_available() {
+        assert!(began.elapsed().unwrap() < Duration::from_secs(60), "{:?}", spool.status());
+        tokio::task::yield_now().await;
+    }
+    let options = options(source, 1);
     let pipeline = Pipeline::new(decider(answer, &metrics), spool.clone(), Tracer::off(), metrics, options);
     let body = r#"{"input":{"account":"alice","action":"s3:GetObject","bucket":"b","object":"o"}}"#;
     let (client, received) = (UNLUCKY.into(), Instant::now());

@@ -8,7 +8,7 @@ use loadtest::load::Load;
 use loadtest::stub::{Answer, Script, Stub};
 use serde_json::{Value, json};
 
-use crate::support::{Countersign, Running, binary, eventually, question, records};
+use crate::support::{Countersign, Running, binary, eventually, mixed, question, records};
 
 /// `authz` decides and `tried` is tried out, with more lines of its own.
 fn beside(decides: &Stub, tried: &Stub, more: &str) -> Countersign {
@@ -19,18 +19,6 @@ fn beside(decides: &Stub, tried: &Stub, more: &str) -> Countersign {
         decides.url(),
         tried.url()
     ))
-}
-
-/// By account: alice may, bob may not, the authorizer fails over everybody else.
-fn mixed() -> Script {
-    Script::by(|received| {
-        let asked: Value = serde_json::from_slice(&received.body).unwrap_or_default();
-        match asked["input"]["account"].as_str() {
-            Some("alice") => Answer::allow(),
-            Some("bob") => Answer::deny(),
-            Some(_) | None => Answer::new("{}"),
-        }
-    })
 }
 
 async fn compared(proxy: &Running, difference: &str) -> f64 {

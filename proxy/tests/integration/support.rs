@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use loadtest::laboratory::{Laboratory, countersign};
+use loadtest::stub::{Answer as Said, Script};
 use serde_json::Value;
 
 pub use http::Answer;
@@ -291,6 +292,18 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// By account: alice may, bob may not, the authorizer fails over everybody else.
+pub fn mixed() -> Script {
+    Script::by(|received| {
+        let asked: Value = serde_json::from_slice(&received.body).unwrap_or_default();
+        match asked["input"]["account"].as_str() {
+            Some("alice") => Said::allow(),
+            Some("bob") => Said::deny(),
+            Some(_) | None => Said::new("{}"),
+        }
+    })
 }
 
 /// A question as MinIO would ask it.

@@ -12,8 +12,8 @@ type Stamp = Option<(u64, u64, u64, i64, i64)>;
 #[derive(Debug)]
 pub(super) struct Watch {
     files: Vec<PathBuf>,
-    /// When the configuration was read.
-    read: Vec<Stamp>,
+    /// Before the configuration was read; `None` for a file that was not known then.
+    read: Vec<Option<Stamp>>,
     /// At the last look.
     seen: Vec<Stamp>,
 }
@@ -22,26 +22,26 @@ impl Watch {
     pub(super) fn new(file: &Path, others: &[PathBuf]) -> Self {
         let mut watch = Self { files: Vec::new(), read: Vec::new(), seen: Vec::new() };
         watch.files(file, others);
-        watch.remember();
         watch
     }
 
-    /// Looks at these from now on. One that is new is taken to be as it was read.
+    /// Looks at these from now on. One that is new counts as changed: nobody knows whether it was read as it is now.
     pub(super) fn files(&mut self, file: &Path, others: &[PathBuf]) {
         let files: Vec<PathBuf> =
             std::iter::once(file).chain(others.iter().map(PathBuf::as_path)).map(PathBuf::from).collect();
         if files != self.files {
             let before: Vec<_> = self.files.iter().zip(&self.read).collect();
-            let known = |path: &PathBuf| before.iter().find(|(file, _)| *file == path).map(|(_, stamp)| **stamp);
-            self.read = files.iter().map(|path| known(path).unwrap_or_else(|| stamp(path))).collect();
+            let known = |path: &PathBuf| before.iter().find(|(file, _)| *file == path).and_then(|(_, stamp)| **stamp);
+            self.read = files.iter().map(known).collect();
             self.files = files;
+            self.seen = self.look();
         }
     }
 
     /// What is there now is about to be read.
     pub(super) fn remember(&mut self) {
-        self.read = self.look();
-        self.seen.clone_from(&self.read);
+        self.seen = self.look();
+        self.read = self.seen.iter().copied().map(Some).collect();
     }
 
     /// Whether the files are others than those that were read, and the same as at the last look.
@@ -49,7 +49,7 @@ impl Watch {
         let now = self.look();
         let settled = now == self.seen;
         self.seen = now;
-        settled && self.seen != self.read
+        settled && !self.seen.iter().map(Some).eq(self.read.iter().map(Option::as_ref))
     }
 
     fn look(&self) -> Vec<Stamp> {
@@ -73,6 +73,7 @@ mod tests {
         let (file, secret) = (dir.path().join("c.toml"), dir.path().join("secret"));
         fs::write(&file, "a").unwrap();
         let mut watch = Watch::new(&file, std::slice::from_ref(&secret));
+        watch.remember();
         assert!(!watch.has_changed());
         fs::write(&file, "ab").unwrap();
         assert!(!watch.has_changed(), "it may still be being written");
@@ -99,20 +100,25 @@ mod tests {
         let link = dir.path().join("..data");
         std::os::unix::fs::symlink("one", &link).unwrap();
         let mut watch = Watch::new(&link.join("token"), &[]);
+        watch.remember();
         std::os::unix::fs::symlink("two", dir.path().join("next")).unwrap();
         fs::rename(dir.path().join("next"), &link).unwrap();
         assert!(!watch.has_changed() && watch.has_changed());
     }
 
     #[test]
-    fn a_file_that_is_new_in_it_is_no_change() {
+    fn a_file_that_was_not_looked_at_before_it_was_read_is_read_once_more() {
         let dir = tempfile::tempdir().unwrap();
         let (file, secret) = (dir.path().join("c.toml"), dir.path().join("secret"));
         fs::write(&file, "a").unwrap();
-        fs::write(&secret, "s").unwrap();
         let mut watch = Watch::new(&file, &[]);
+        assert!(watch.has_changed(), "it was read before we looked");
+        watch.remember();
+        fs::write(&secret, "s").unwrap();
         watch.files(&file, std::slice::from_ref(&secret));
-        // The list is longer: one look to see it.
-        assert!(!watch.has_changed() && !watch.has_changed());
+        assert!(watch.has_changed(), "it was named by what was read, and may have changed since");
+        watch.remember();
+        watch.files(&file, std::slice::from_ref(&secret));
+        assert!(!watch.has_changed() && !watch.has_changed(), "the same list is nothing new");
     }
 }

@@ -1,12 +1,10 @@
 //! `explain` over files, as its caller sees it: whole texts.
 
-use std::path::Path;
-
 use clap::Parser;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::commands::readers::{SpoolEntries, Where};
+use crate::commands::readers::Nothing;
 use crate::policy::advice::Advice;
 use crate::policy::limited::sha256_hex;
 use crate::policy::verdict::Reason;
@@ -16,17 +14,6 @@ use crate::trace::Always;
 struct Cli {
     #[command(flatten)]
     explain: ExplainArgs,
-}
-
-struct Nothing;
-
-impl Openers for Nothing {
-    fn config(&self, _: &Path) -> anyhow::Result<Where> {
-        anyhow::bail!("not asked for")
-    }
-    fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {
-        anyhow::bail!("not asked for")
-    }
 }
 
 /// Ids whose own time is second `at` of 2026-11-23T13:00.

@@ -1,29 +1,16 @@
 //! `reconcile` over files, as its caller sees it.
 
-use std::path::Path;
-
 use clap::Parser;
 use serde_json::json;
 
 use super::*;
-use crate::commands::readers::SpoolEntries;
+use crate::commands::readers::Nothing;
 use crate::policy::limited::sha256_hex;
 
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(flatten)]
     reconcile: ReconcileArgs,
-}
-
-struct Nothing;
-
-impl Openers for Nothing {
-    fn config(&self, _: &Path) -> anyhow::Result<Where> {
-        anyhow::bail!("not asked for")
-    }
-    fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {
-        anyhow::bail!("not asked for")
-    }
 }
 
 /// Second `at` of a minute that both logs know.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use loadtest::laboratory::prometheus::Prometheus;
 use loadtest::laboratory::{Laboratory, require};
-use loadtest::stub::{Answer, Script, Stub};
+use loadtest::stub::{Script, Stub};
 use openssl::asn1::Asn1Time;
 use openssl::hash::MessageDigest;
 use openssl::pkey::PKey;
@@ -14,7 +14,7 @@ use openssl::x509::X509;
 use serde_json::Value;
 
 use crate::support::stand::TOPIC;
-use crate::support::{Countersign, Running, eventually, question};
+use crate::support::{Countersign, Running, eventually, mixed, question};
 
 /// For all panels together: the rates need some scrapes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -134,18 +134,6 @@ async fn check_variable(prometheus: &Prometheus, variable: &Variable, queries: &
         let nobody = asked(prometheus, query, Some((name, "nobody"))).await;
         assert!(!nobody, "{}: `{name}` does not choose", query.panel);
     }
-}
-
-/// By account: alice may, bob may not, the authorizer fails over everybody else.
-fn mixed() -> Script {
-    Script::by(|received| {
-        let asked: Value = serde_json::from_slice(&received.body).unwrap_or_default();
-        match asked["input"]["account"].as_str() {
-            Some("alice") => Answer::allow(),
-            Some("bob") => Answer::deny(),
-            Some(_) | None => Answer::new("{}"),
-        }
-    })
 }
 
 /// Allows, denies, faults of both sides, an advisory deny, hits, and MinIO's start-up probe.
