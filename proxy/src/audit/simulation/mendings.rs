@@ -53,6 +53,37 @@ fn a_late_record_is_not_settled_before_its_amendment() {
     assert!(settled(bench.kafka.last().unwrap().seq) > late, "never settled");
 }
 
+/// Has the second record kept whole, by a process that ends after `operations` of the disk and by the one after it; then
+/// power is lost. Whether its file is there.
+fn whole_after_power_loss(seed: u64, operations: u64) -> bool {
+    let disk = Disk::new(seed);
+    let mut bench = Bench::start(&disk, &ManualClock::new());
+    bench.settle();
+    drop((0..3).map(|_| bench.append(Durability::Synced, 500)).collect::<Vec<_>>());
+    bench.turn(Vec::new());
+    bench.backlog.next().unwrap().unwrap();
+    disk.0.lock().stop_in = Some(operations);
+    let ended = bench.backlog.next().is_ok_and(|entry| {
+        let entry = entry.unwrap();
+        bench.backlog.stubbed(&entry.epoch, entry.seq).is_ok()
+    });
+    let mut bench = bench.next();
+    bench.settle();
+    let entry = std::iter::from_fn(|| bench.backlog.next().unwrap()).find(|entry| entry.seq == 1).unwrap();
+    assert!(bench.backlog.stubbed(&entry.epoch, entry.seq).is_ok() || ended, "kept, or tried again");
+    disk.end_process(true);
+    let kept = disk.list("whole").unwrap_or_default();
+    kept.iter().any(|name| name.ends_with("-1.json"))
+}
+
+/// A process was killed when the file had its name and the name was not durable: the next one took it for kept.
+#[test]
+fn a_whole_record_that_a_killed_process_left_survives_power_loss() {
+    for (seed, operations) in (0..8).flat_map(|seed| (1..24).map(move |operations| (seed, operations))) {
+        assert!(whole_after_power_loss(seed, operations), "seed {seed}, ended after {operations} operations");
+    }
+}
+
 #[test]
 fn a_keeper_that_panics_goes_on() {
     let bench = Bench::with_five().0;
