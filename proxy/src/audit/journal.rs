@@ -22,7 +22,7 @@ pub fn checkpoint(source: &Source, time: SystemTime, data: &CheckpointData) -> O
     built(Draft::new(source, Kind::Checkpoint, chance::id(time), time, None, data))
 }
 
-pub fn shadow(source: &Source, time: SystemTime, data: &ShadowData) -> Option<Draft> {
+pub fn shadow(source: &Source, time: SystemTime, data: &ShadowData<'_>) -> Option<Draft> {
     built(Draft::new(source, Kind::Shadow, chance::id(time), time, None, data))
 }
 

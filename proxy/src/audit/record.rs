@@ -4,11 +4,12 @@
 
 pub mod attempt;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::audit::envelope::{Draft, DraftError, Kind, Source};
@@ -47,54 +48,58 @@ pub const SECRET_CONDITIONS: &[&str] = &[
 /// `data` of `io.countersign.decision.v1`, before the chain member. Every member is always present; what a question
 /// that could not be read did not say is null.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct DecisionData {
+pub struct DecisionData<'a> {
     decision: Decision,
     reason: Reason,
     origin: Origin,
     /// The authorizer whose verdict counted; null for a fault.
-    decided_by: Option<String>,
-    route: Option<String>,
+    decided_by: Option<&'a str>,
+    route: Option<&'a str>,
     /// Why MinIO asked, from the question alone.
     purpose: Option<Purpose>,
     /// A deny here is not an outcome: it only hides metadata or leads to another question.
     advisory: bool,
-    action: Option<String>,
+    action: Option<Cow<'a, str>>,
     action_class: Option<ActionClass>,
     deny_only: Option<bool>,
-    actor: Actor,
-    resource: Resource,
-    request: RequestPart,
+    actor: Actor<'a>,
+    resource: Resource<'a>,
+    request: RequestPart<'a>,
     /// One entry an attempt, in the order made.
-    authorizers: Vec<AuthorizerPart>,
+    authorizers: Vec<AuthorizerPart<'a>>,
     /// The verdict came from an authorizer asked after another one's fault.
     fallback: bool,
     cache: CachePart,
     /// From the last byte of the question to the hand-over of this record.
     latency_us: u64,
     durability: Durability,
-    config_generation: String,
+    config_generation: &'a str,
     /// 32 lower-case hex digits.
-    trace_id: String,
+    #[serde(serialize_with = "trace_digits")]
+    #[schemars(with = "String")]
+    trace_id: u128,
     /// 16 lower-case hex digits.
-    span_id: String,
+    #[serde(serialize_with = "span_digits")]
+    #[schemars(with = "String")]
+    span_id: u64,
     /// The key that pseudonyms and keyed hashes of this record are made with; null where there are none.
-    privacy_key_id: Option<String>,
+    privacy_key_id: Option<&'a str>,
     /// Names of conditions that were present, hold secrets and were left out.
-    redacted: Vec<String>,
+    redacted: Vec<&'static str>,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
-struct RequestPart {
+struct RequestPart<'a> {
     /// Name of the token that MinIO showed, or `local`.
-    client: String,
+    client: &'a str,
     peer: Option<IpAddr>,
     /// What MinIO believes the S3 client's address is. A client can forge it.
-    reported_ip: Option<String>,
+    reported_ip: Option<Cow<'a, str>>,
     /// Whether the S3 client used TLS.
     tls: Option<bool>,
-    auth_type: Option<String>,
-    user_agent: Option<String>,
-    sdk_invocation_id: Option<String>,
+    auth_type: Option<Cow<'a, str>>,
+    user_agent: Option<Cow<'a, str>>,
+    sdk_invocation_id: Option<Cow<'a, str>>,
     /// SHA-256 of the bare signature; joins MinIO's audit log.
     signature_sha256: Option<String>,
     /// SHA-256 of the question's bytes; keyed as soon as something is hidden.
@@ -106,7 +111,8 @@ struct RequestPart {
 struct CachePart {
     state: CacheState,
     age_ms: Option<u64>,
-    record_id: Option<String>,
+    #[schemars(with = "Option<String>")]
+    record_id: Option<Uuid>,
 }
 
 /// Everything a record is made of.
@@ -129,14 +135,14 @@ pub struct Facts<'a> {
     pub span_id: u64,
 }
 
-impl Facts<'_> {
+impl<'a> Facts<'a> {
     pub fn draft(&self, source: &Source) -> Result<Draft, DraftError> {
         let data = self.data();
         let subject = subject(&data.resource);
         Draft::new(source, Kind::Decision, self.id, self.time, subject, &data)
     }
 
-    fn data(&self) -> DecisionData {
+    fn data(&self) -> DecisionData<'a> {
         let request = self.request;
         let purpose = request.map(Purpose::of);
         let decided = self.decided;
@@ -144,8 +150,8 @@ impl Facts<'_> {
             decision: decided.outcome.decision(),
             reason: decided.outcome.reason(),
             origin: decided.origin,
-            decided_by: decided.decided_by.as_deref().map(str::to_owned),
-            route: decided.route.as_deref().map(str::to_owned),
+            decided_by: decided.decided_by.as_deref(),
+            route: decided.route.as_deref(),
             purpose,
             advisory: purpose.is_some_and(Purpose::advisory),
             action: request.map(|r| limited(&r.action, MAX_ACTION)),
@@ -159,23 +165,23 @@ impl Facts<'_> {
             cache: CachePart {
                 state: decided.cache.state,
                 age_ms: decided.cache.age.map(millis),
-                record_id: decided.cache.record_id.map(|id| id.to_string()),
+                record_id: decided.cache.record_id,
             },
             latency_us: whole_micros(self.latency),
             durability: self.durability,
-            config_generation: self.generation.to_owned(),
-            trace_id: format!("{:032x}", self.trace_id),
-            span_id: format!("{:016x}", self.span_id),
-            privacy_key_id: self.privacy.key_id().map(str::to_owned),
+            config_generation: self.generation,
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            privacy_key_id: self.privacy.key_id(),
             redacted: request.map_or_else(Vec::new, redacted),
         }
     }
 
-    fn request_part(&self) -> RequestPart {
+    fn request_part(&self) -> RequestPart<'a> {
         let privacy = self.privacy;
         let first = |name: &str| self.request.and_then(|r| r.first_condition(name)).filter(|text| !text.is_empty());
         RequestPart {
-            client: self.client.to_owned(),
+            client: self.client,
             peer: self.peer,
             reported_ip: first("SourceIp").and_then(|text| privacy.reported_ip(text)),
             tls: self.request.and_then(|r| r.first_condition("SecureTransport")).and_then(|text| match text {
@@ -211,9 +217,16 @@ pub fn bare_signature(header: &str) -> Option<&str> {
     Some(bare.split([',', ' ']).next().unwrap_or(bare))
 }
 
-fn redacted(request: &Request) -> Vec<String> {
-    let present = SECRET_CONDITIONS.iter().filter(|name| request.has_condition(name));
-    present.map(|name| (*name).to_owned()).collect()
+fn redacted(request: &Request) -> Vec<&'static str> {
+    SECRET_CONDITIONS.iter().copied().filter(|name| request.has_condition(name)).collect()
+}
+
+fn trace_digits<S: Serializer>(id: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:032x}"))
+}
+
+fn span_digits<S: Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:016x}"))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -21,12 +21,12 @@ pub enum Form {
 pub fn record(form: Form) -> Value {
     let mut generator = SchemaGenerator::new(SchemaSettings::draft2020_12().for_serialize());
     let mut variants = vec![
-        variant::<DecisionData>(&mut generator, Kind::Decision),
+        variant::<DecisionData<'_>>(&mut generator, Kind::Decision),
         variant::<Event>(&mut generator, Kind::Lifecycle),
         variant::<Amendment>(&mut generator, Kind::Amendment),
         variant::<CheckpointData>(&mut generator, Kind::Checkpoint),
         variant::<StubData>(&mut generator, Kind::Stub),
-        variant::<ShadowData>(&mut generator, Kind::Shadow),
+        variant::<ShadowData<'_>>(&mut generator, Kind::Shadow),
     ];
     let mut definitions = Value::Object(generator.take_definitions(true));
     definitions.as_object_mut().map(|all| all.insert("Chain".to_owned(), chain()));

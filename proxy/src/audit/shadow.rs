@@ -2,6 +2,8 @@
 //! It names the decision's record and repeats nothing of what that one says about people. Pure; built by `decide::shadow`,
 //! written by `journal`.
 
+use std::borrow::Cow;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
@@ -18,22 +20,22 @@ use super::record::MAX_ACTION;
 
 /// `data` of `io.countersign.shadow.v1`, before the chain member.
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct ShadowData {
+pub struct ShadowData<'a> {
     /// `id` of the decision's record.
     of: String,
     difference: Difference,
-    route: String,
-    action: String,
+    route: &'a str,
+    action: Cow<'a, str>,
     /// Only an explicit deny was asked for.
     deny_only: bool,
-    decided: DecidedPart,
+    decided: &'a DecidedPart,
     /// The shadow's last attempt.
-    shadow: AuthorizerPart,
+    shadow: AuthorizerPart<'a>,
     /// Differences since the last shadow record that have none of their own, because there were too many or too little
     /// room.
     unrecorded: u64,
     /// The key that pseudonyms in this record are made with; null where there are none.
-    privacy_key_id: Option<String>,
+    privacy_key_id: Option<&'a str>,
 }
 
 /// What the caller was answered.
@@ -74,17 +76,17 @@ pub struct Compared<'a> {
 }
 
 impl Compared<'_> {
-    pub fn data(&self, unrecorded: u64) -> ShadowData {
+    pub fn data(&self, unrecorded: u64) -> ShadowData<'_> {
         ShadowData {
             of: self.of.to_string(),
             difference: self.difference,
-            route: self.route.to_owned(),
+            route: self.route,
             action: limited(&self.request.action, MAX_ACTION),
             deny_only: self.request.deny_only,
-            decided: self.decided.clone(),
+            decided: self.decided,
             shadow: AuthorizerPart::of(self.call, Some(self.request), self.privacy),
             unrecorded,
-            privacy_key_id: self.privacy.key_id().map(str::to_owned),
+            privacy_key_id: self.privacy.key_id(),
         }
     }
 }

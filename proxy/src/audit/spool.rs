@@ -179,7 +179,7 @@ impl Spool {
     }
 
     /// Writes a shadow record when there is room beside decisions; nothing waits for it. False: there is no room now.
-    pub fn shadow(&self, data: &ShadowData) -> bool {
+    pub fn shadow(&self, data: &ShadowData<'_>) -> bool {
         if !self.has_room_for_shadows() {
             return false;
         }

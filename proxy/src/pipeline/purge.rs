@@ -1,5 +1,6 @@
 //! Answers that are taken back on somebody's word: the purge and its record. Who may is decided at the door, by `admin`.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -27,10 +28,10 @@ impl Pipeline {
         let hidden = |shown: Option<String>| shown.unwrap_or_default();
         let event = Event::CachePurged {
             client: client.to_owned(),
-            peer: peer.and_then(|peer| privacy.reported_ip(&peer.to_string())),
-            account: account.map(|name| hidden(privacy.account(name))),
-            bucket: bucket.map(|name| limited(name, MAX_BUCKET)),
-            prefix: prefix.map(|prefix| hidden(privacy.object(prefix))),
+            peer: peer.and_then(|peer| privacy.reported_ip(&peer.to_string()).map(Cow::into_owned)),
+            account: account.map(|name| hidden(privacy.account(name).map(Cow::into_owned))),
+            bucket: bucket.map(|name| limited(name, MAX_BUCKET).into_owned()),
+            prefix: prefix.map(|prefix| hidden(privacy.object(prefix).map(Cow::into_owned))),
             // Before the purge itself: the record says rather too little than too much.
             at: rfc3339(micros(SystemTime::now())),
         };

@@ -1,6 +1,8 @@
 //! Text of a stranger, cut to the length a record has room for. Not redaction: what is short stays as it is. Called by
 //! `actor`, `resource` and the record.
 
+use std::borrow::Cow;
+
 use sha2::{Digest, Sha256};
 
 /// `…sha256:` and 64 digits, in bytes.
@@ -9,20 +11,20 @@ const MARK: usize = 3 + 7 + 64;
 /// `text`, or where it is longer than `max` bytes its beginning, cut on a character boundary, `…sha256:` and the
 /// lower-case hex SHA-256 of the whole: two long names that begin alike stay two, and who has the name can prove it.
 /// The result has at most `max` bytes, which must be more than the 74 of the mark.
-pub fn limited(text: &str, max: usize) -> String {
+pub fn limited(text: &str, max: usize) -> Cow<'_, str> {
     debug_assert!(max > MARK, "no room for the mark");
     if text.len() <= max {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let kept = text.get(..text.floor_char_boundary(max.saturating_sub(MARK))).unwrap_or_default();
-    format!("{kept}…sha256:{}", sha256_hex(text))
+    Cow::Owned(format!("{kept}…sha256:{}", sha256_hex(text)))
 }
 
 /// The same for one of many names: where JSON would need half as much again as `max` to write it, which only control
 /// characters and quotes bring about, the hash stands alone. Many such names must not make a record too long.
-pub fn limited_in_list(text: &str, max: usize) -> String {
+pub fn limited_in_list(text: &str, max: usize) -> Cow<'_, str> {
     let cut = limited(text, max);
-    if json_length(&cut) <= max + max / 2 { cut } else { format!("…sha256:{}", sha256_hex(text)) }
+    if json_length(&cut) <= max + max / 2 { cut } else { Cow::Owned(format!("…sha256:{}", sha256_hex(text))) }
 }
 
 /// Bytes of the text between the quotes of a JSON string, as an upper limit.

@@ -9,6 +9,8 @@
 pub mod forms;
 pub mod key;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::policy::actor::MAX_NAME;
@@ -117,17 +119,17 @@ impl Privacy {
     }
 
     /// An account, principal or parent. That nobody signed (`""`) names nobody, and stays.
-    pub fn account(&self, name: &str) -> Option<String> {
+    pub fn account<'t>(&self, name: &'t str) -> Option<Cow<'t, str>> {
         match self.modes.account {
             Account::Plain => Some(limited(name, MAX_NAME)),
-            Account::Hmac if name.is_empty() => Some(String::new()),
-            Account::Hmac => self.pseudonym(Kind::Account, name),
+            Account::Hmac if name.is_empty() => Some(Cow::Borrowed(name)),
+            Account::Hmac => self.pseudonym(Kind::Account, name).map(Cow::Owned),
             Account::Drop => None,
         }
     }
 
     /// One of many names, such as groups.
-    pub fn group(&self, name: &str) -> Option<String> {
+    pub fn group<'t>(&self, name: &'t str) -> Option<Cow<'t, str>> {
         match self.modes.account {
             Account::Plain => Some(limited_in_list(name, MAX_NAME)),
             Account::Hmac | Account::Drop => self.account(name),
@@ -135,34 +137,36 @@ impl Privacy {
     }
 
     /// An object's key, or the prefix of keys that a listing asks for.
-    pub fn object(&self, key: &str) -> Option<String> {
+    pub fn object<'t>(&self, key: &'t str) -> Option<Cow<'t, str>> {
         match self.modes.object {
             Object::Plain => Some(limited(key, MAX_KEY)),
             Object::Prefix => {
-                self.pseudonym(Kind::Object, key).map(|pseudonym| format!("{}{pseudonym}", directories(key)))
+                self.pseudonym(Kind::Object, key).map(|pseudonym| Cow::Owned(format!("{}{pseudonym}", directories(key))))
             }
-            Object::Hmac => self.pseudonym(Kind::Object, key),
+            Object::Hmac => self.pseudonym(Kind::Object, key).map(Cow::Owned),
             Object::Drop => None,
         }
     }
 
     /// An address as somebody wrote it. What is none cannot be shortened.
-    pub fn reported_ip(&self, address: &str) -> Option<String> {
+    pub fn reported_ip<'t>(&self, address: &'t str) -> Option<Cow<'t, str>> {
         match self.modes.reported_ip {
             ReportedIp::Plain => Some(limited(address, MAX_ADDRESS)),
-            ReportedIp::Truncate => network(address).or_else(|| self.pseudonym(Kind::ReportedIp, address)),
-            ReportedIp::Hmac => self.pseudonym(Kind::ReportedIp, address),
+            ReportedIp::Truncate => {
+                network(address).or_else(|| self.pseudonym(Kind::ReportedIp, address)).map(Cow::Owned)
+            }
+            ReportedIp::Hmac => self.pseudonym(Kind::ReportedIp, address).map(Cow::Owned),
             ReportedIp::Drop => None,
         }
     }
 
     /// A text that a client or an authorizer chose and that could hold any name. As soon as something is hidden only what
     /// is harmless stays.
-    pub fn text(&self, text: &str, max: usize, is_harmless: impl Fn(&str) -> bool) -> Option<String> {
+    pub fn text<'t>(&self, text: &'t str, max: usize, is_harmless: impl Fn(&str) -> bool) -> Option<Cow<'t, str>> {
         if self.hidden.is_none() || is_harmless(text) {
             return Some(limited(text, max));
         }
-        self.pseudonym(Kind::Text, text)
+        self.pseudonym(Kind::Text, text).map(Cow::Owned)
     }
 
     /// Hex SHA-256; keyed as soon as something is hidden, for else what is hidden could be guessed and compared.

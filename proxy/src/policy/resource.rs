@@ -17,19 +17,19 @@ pub const MAX_KEY: usize = 1024;
 
 /// `data.resource` of a decision record. `None` is what the question does not have, or what could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-pub struct Resource {
+pub struct Resource<'a> {
     #[serde(rename = "type")]
     pub kind: Option<ResourceKind>,
     /// At most 256 bytes.
-    pub bucket: Option<String>,
+    pub bucket: Option<Cow<'a, str>>,
     /// The key, not encoded; at most 1024 bytes.
-    pub object: Option<String>,
+    pub object: Option<Cow<'a, str>>,
     /// The version that was asked for. At most 256 bytes.
-    pub version: Option<String>,
+    pub version: Option<Cow<'a, str>>,
     /// What a listing was restricted to; at most 1024 bytes. Null where it is the whole bucket.
-    pub prefix: Option<String>,
+    pub prefix: Option<Cow<'a, str>>,
     /// At most 256 bytes.
-    pub kms_key: Option<String>,
+    pub kms_key: Option<Cow<'a, str>>,
     /// Whom or what an admin action is about: `name=value` pairs joined by `&` in the order of a fixed list, values
     /// percent-encoded, such as `accessKey=bob` or `userOrGroup=bob&isGroup=false&policyName=readonly`.
     pub target: Option<String>,
@@ -72,12 +72,12 @@ enum Names {
     Nothing,
 }
 
-impl Resource {
+impl<'a> Resource<'a> {
     /// The resource of a question that could not be read.
     pub const UNREAD: Self =
         Self { kind: None, bucket: None, object: None, version: None, prefix: None, kms_key: None, target: None };
 
-    pub fn of(request: &Request, privacy: &Privacy) -> Self {
+    pub fn of(request: &'a Request, privacy: &Privacy) -> Self {
         let kind = ResourceKind::of(request);
         let is_kms = kind == ResourceKind::KmsKey;
         let bucket = present(&request.bucket);
@@ -116,7 +116,7 @@ impl ResourceKind {
 
 /// `bucket/object`, or the bucket alone, percent-encoded as keys are in S3 notifications: `/` stays, a space is `+`.
 /// `None` without a bucket.
-pub fn subject(resource: &Resource) -> Option<String> {
+pub fn subject(resource: &Resource<'_>) -> Option<String> {
     let bucket = resource.bucket.as_deref()?;
     let object = resource.object.as_deref();
     Some(object.map_or_else(|| encode(bucket).into_owned(), |key| format!("{}/{}", encode(bucket), encode(key))))

@@ -1,6 +1,7 @@
 //! One attempt at an authorizer, as decision records and shadow records tell it. What it said passes through `privacy`.
 //! Pure.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -19,30 +20,30 @@ use super::MAX_SHORT;
 pub(super) const MAX_MESSAGE: usize = 256;
 
 #[derive(Debug, Serialize, JsonSchema)]
-pub struct AuthorizerPart {
-    name: String,
+pub struct AuthorizerPart<'a> {
+    name: &'a str,
     /// Null where the attempt ended in a fault.
     decision: Option<Decision>,
     reason: Reason,
     status: Option<u16>,
     attempt: u32,
     latency_us: u64,
-    decision_id: Option<String>,
-    revision: Option<String>,
-    message: Option<String>,
+    decision_id: Option<Cow<'a, str>>,
+    revision: Option<Cow<'a, str>>,
+    message: Option<Cow<'a, str>>,
 }
 
-impl AuthorizerPart {
+impl<'a> AuthorizerPart<'a> {
     /// `request` is what was asked; what an authorizer says is told from names by it.
-    pub fn of(call: &Call, request: Option<&Request>, privacy: &Privacy) -> Self {
+    pub fn of(call: &'a Call, request: Option<&Request>, privacy: &Privacy) -> Self {
         let (decision, answer) = match &call.outcome {
             Outcome::Answered(answer) => (Some(answer.decision()), Some(answer)),
             Outcome::Declared => (Some(Decision::Deny), None),
             Outcome::Fault(_) => (None, None),
         };
-        let id = |text: &str| privacy.text(text, MAX_SHORT, |text| is_id(request, text));
+        let id = |text: &'a str| privacy.text(text, MAX_SHORT, |text| is_id(request, text));
         Self {
-            name: call.authorizer.to_string(),
+            name: &call.authorizer,
             decision,
             reason: call.outcome.reason(),
             status: call.status,

@@ -1,5 +1,6 @@
 //! What the writer says about itself and about what it could not record: outages, amendments, events of others.
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -192,10 +193,9 @@ impl Writer {
     fn peers(&self, attempts: &Attempts) -> Vec<String> {
         let privacy = &self.shared.options.privacy;
         let mut told = Vec::new();
-        for peer in attempts.peers.iter().filter_map(|peer| privacy.reported_ip(&peer.to_string())) {
-            if !told.contains(&peer) {
-                told.push(peer);
-            }
+        for peer in attempts.peers.iter().map(ToString::to_string) {
+            let shown = privacy.reported_ip(&peer).map(Cow::into_owned);
+            told.extend(shown.filter(|shown| !told.contains(shown)));
         }
         told
     }

@@ -5,20 +5,20 @@ use serde_json::{Value, json};
 use super::*;
 use crate::wire::question;
 
-fn actor(changes: Value) -> Actor {
+fn actor(changes: Value) -> Actor<'static> {
     let mut input = json!({"account": "alice", "groups": null, "action": "s3:GetObject", "originalAction": "", "bucket": "b",
         "conditions": {}, "owner": false, "object": "o", "claims": {}, "denyOnly": false});
     for (name, value) in changes.as_object().unwrap() {
         input[name] = value.clone();
     }
-    Actor::of(&question::read(json!({"input": input}).to_string().into()).unwrap(), &Privacy::PLAIN)
+    Actor::of(Box::leak(Box::new(question::read(json!({"input": input}).to_string().into()).unwrap())), &Privacy::PLAIN)
 }
 
-fn vector(id: &str) -> Actor {
+fn vector(id: &str) -> Actor<'static> {
     let lines = include_str!("../../../tests/vectors/minio-requests.jsonl").lines();
     let mut rows = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
     let row = rows.find(|row| row["id"] == id).unwrap();
-    Actor::of(&question::read(row["body"].to_string().into()).unwrap(), &Privacy::PLAIN)
+    Actor::of(Box::leak(Box::new(question::read(row["body"].to_string().into()).unwrap())), &Privacy::PLAIN)
 }
 
 #[test]
@@ -82,10 +82,10 @@ fn the_principal_comes_from_claims_in_order() {
         (actor.principal.unwrap(), serde_json::to_value(actor.principal_from).unwrap())
     };
     let all = json!({"sub": "s", "parent": "p", "ldapUsername": "l"});
-    assert_eq!(from(all), ("l".to_owned(), json!("ldapUsername")));
-    assert_eq!(from(json!({"sub": "s", "parent": "p", "ldapUsername": ""})), ("p".to_owned(), json!("parent")));
-    assert_eq!(from(json!({"sub": "s", "parent": 7})), ("s".to_owned(), json!("sub")));
-    assert_eq!(from(json!({"exp": 1})), ("alice".to_owned(), json!("account")));
+    assert_eq!(from(all), ("l".into(), json!("ldapUsername")));
+    assert_eq!(from(json!({"sub": "s", "parent": "p", "ldapUsername": ""})), ("p".into(), json!("parent")));
+    assert_eq!(from(json!({"sub": "s", "parent": 7})), ("s".into(), json!("sub")));
+    assert_eq!(from(json!({"exp": 1})), ("alice".into(), json!("account")));
 }
 
 #[test]

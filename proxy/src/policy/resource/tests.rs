@@ -5,16 +5,16 @@ use serde_json::{Value, json};
 use super::*;
 use crate::wire::question;
 
-fn resource(changes: Value) -> Resource {
+fn resource(changes: Value) -> Resource<'static> {
     let mut input = json!({"account": "alice", "groups": null, "action": "s3:GetObject", "originalAction": "", "bucket": "",
         "conditions": {}, "owner": false, "object": "", "claims": {}, "denyOnly": false});
     for (name, value) in changes.as_object().unwrap() {
         input[name] = value.clone();
     }
-    Resource::of(&question::read(json!({"input": input}).to_string().into()).unwrap(), &Privacy::PLAIN)
+    Resource::of(Box::leak(Box::new(question::read(json!({"input": input}).to_string().into()).unwrap())), &Privacy::PLAIN)
 }
 
-fn bare(kind: ResourceKind) -> Resource {
+fn bare(kind: ResourceKind) -> Resource<'static> {
     Resource { kind: Some(kind), ..Resource::UNREAD }
 }
 
@@ -53,10 +53,10 @@ fn prefixes_belong_to_listings() {
 #[test]
 fn kms_keys_are_no_buckets() {
     let key = resource(json!({"action": "kms:KeyStatus", "bucket": "key-1"}));
-    assert_eq!(key, Resource { kms_key: Some("key-1".to_owned()), ..bare(ResourceKind::KmsKey) });
+    assert_eq!(key, Resource { kms_key: Some("key-1".into()), ..bare(ResourceKind::KmsKey) });
     assert_eq!(subject(&key), None);
     let named = resource(json!({"action": "admin:KMSCreateKey", "conditions": {"key-id": ["key-2"]}}));
-    assert_eq!(named, Resource { kms_key: Some("key-2".to_owned()), ..bare(ResourceKind::KmsKey) });
+    assert_eq!(named, Resource { kms_key: Some("key-2".into()), ..bare(ResourceKind::KmsKey) });
     assert_eq!(resource(json!({"action": "kms:ListKeys"})), bare(ResourceKind::KmsKey));
     assert_eq!(resource(json!({"conditions": {"key-id": ["x"]}})), bare(ResourceKind::Service));
 }
