@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use crate::policy::request::Request;
+use crate::policy::request::{Request, Text, Values};
 
 /// Condition keys that do not count unless `cache.ignore_defaults` is off. Exact spellings, as MinIO sends them: the
 /// time, the signature and its date, ids of a single call or trace, parts of an upload, pages of a listing.
@@ -101,7 +101,7 @@ impl KeyMaker {
 
     /// By name, because the order of an object's members means nothing; each value list in the order sent.
     fn conditions(&self, parts: &mut Parts, request: &Request) {
-        let mut counted: Vec<&(String, Vec<String>)> =
+        let mut counted: Vec<&(Text, Values)> =
             request.conditions.iter().filter(|(name, _)| !self.ignore.names.contains(name.as_str())).collect();
         counted.sort_by(|a, b| a.0.cmp(&b.0));
         parts.number(counted.len() as u64);
@@ -142,7 +142,7 @@ impl Parts {
         self.0.push(u8::from(flag));
     }
 
-    fn texts(&mut self, texts: &[String]) {
+    fn texts(&mut self, texts: &[Text]) {
         self.number(texts.len() as u64);
         for text in texts {
             self.text(text);
@@ -157,7 +157,7 @@ impl Parts {
         }
     }
 
-    fn payload_hashes(&mut self, values: &[String]) {
+    fn payload_hashes(&mut self, values: &[Text]) {
         self.number(values.len() as u64);
         for value in values {
             let is_hash = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -140,9 +140,9 @@ impl Privacy {
     pub fn object<'t>(&self, key: &'t str) -> Option<Cow<'t, str>> {
         match self.modes.object {
             Object::Plain => Some(limited(key, MAX_KEY)),
-            Object::Prefix => {
-                self.pseudonym(Kind::Object, key).map(|pseudonym| Cow::Owned(format!("{}{pseudonym}", directories(key))))
-            }
+            Object::Prefix => self
+                .pseudonym(Kind::Object, key)
+                .map(|pseudonym| Cow::Owned(format!("{}{pseudonym}", directories(key)))),
             Object::Hmac => self.pseudonym(Kind::Object, key).map(Cow::Owned),
             Object::Drop => None,
         }

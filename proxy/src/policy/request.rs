@@ -2,6 +2,14 @@
 //! purpose and the record. Field meanings: MinIO's `policy.Args` (minio/pkg `policy/policy.go`).
 
 use bytes::Bytes;
+use compact_str::CompactString;
+use smallvec::SmallVec;
+
+/// Text of a question. Most are names and short values, which this holds in place.
+pub type Text = CompactString;
+
+/// The values of a condition, of which there is nearly always one.
+pub type Values = SmallVec<[Text; 1]>;
 
 /// One question, read strictly. Strings are exactly MinIO's: no case folding, no normalization anywhere.
 #[derive(Debug, Clone)]
@@ -9,21 +17,21 @@ pub struct Request {
     /// The bytes that were read, and that authorizers are sent.
     pub bytes: Bytes,
     /// The access key that signed; `""` is anonymous. For derived keys this is not the person.
-    pub account: String,
+    pub account: Text,
     /// `None` is JSON null, the normal case for internal users.
-    pub groups: Option<Vec<String>>,
+    pub groups: Option<Vec<Text>>,
     /// `s3:…`, `admin:…` or `kms:…`.
-    pub action: String,
+    pub action: Text,
     /// Absent before pkg v3.0.20.
-    pub original_action: Option<String>,
-    pub bucket: String,
-    pub object: String,
+    pub original_action: Option<Text>,
+    pub bucket: Text,
+    pub object: Text,
     pub owner: bool,
     /// "Would an explicit deny apply?" An allow to it grants nothing.
     pub deny_only: bool,
     /// In the order sent, names unique. Every request header and query parameter of the S3 client is in here:
     /// secrets, and text that a client chooses.
-    pub conditions: Vec<(String, Vec<String>)>,
+    pub conditions: Vec<(Text, Values)>,
     pub claims: Claims,
     /// Members that this version does not know, at the root (`root.<name>`) and in `input` (`input.<name>`), as JSON
     /// text, and known ones that were not sent (`absent.<name>`). They reach the authorizer and the cache key; the
@@ -37,7 +45,7 @@ pub struct Claims {
     /// The exact JSON text, so that no number is rounded on its way into the cache key. Empty where absent.
     pub text: Bytes,
     /// The top-level members whose value is a string, in the order sent.
-    pub strings: Vec<(String, String)>,
+    pub strings: Vec<(Text, Text)>,
 }
 
 impl Claims {
@@ -48,13 +56,13 @@ impl Claims {
 
 impl Request {
     /// All values of a condition; exact spelling. Empty where absent.
-    pub fn condition(&self, name: &str) -> &[String] {
+    pub fn condition(&self, name: &str) -> &[Text] {
         self.conditions.iter().find(|(key, _)| key == name).map_or(&[], |(_, values)| values)
     }
 
     /// The first value of a condition. MinIO's own value stands first, a client's after it.
     pub fn first_condition(&self, name: &str) -> Option<&str> {
-        self.condition(name).first().map(String::as_str)
+        self.condition(name).first().map(Text::as_str)
     }
 
     pub fn has_condition(&self, name: &str) -> bool {

@@ -128,7 +128,7 @@ mod tests {
             action: action.into(),
             original_action: None,
             bucket: bucket.into(),
-            object: String::new(),
+            object: "".into(),
             owner: false,
             deny_only: false,
             conditions: Vec::new(),

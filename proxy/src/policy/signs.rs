@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::policy::request::Request;
+use crate::policy::request::{Request, Text};
 
 /// One sign. The set is closed; the words are in the record's `suspicious`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, schemars::JsonSchema)]
@@ -62,7 +62,7 @@ fn shows(request: &Request, sign: Sign) -> bool {
 }
 
 /// The header with the tags is not among the conditions: the list of its keys is the trace it leaves.
-fn climbs(name: &str, values: &[String]) -> bool {
+fn climbs(name: &str, values: &[Text]) -> bool {
     if name == "RequestObjectTagKeys" {
         return values.iter().any(|key| has_dot_dot(key));
     }

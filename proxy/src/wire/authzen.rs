@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::audit::record::SECRET_CONDITIONS;
-use crate::policy::request::Request;
+use crate::policy::request::{Request, Text};
 
 /// Held back from records, but a policy must be able to enforce it: MinIO does not.
 const SESSION_POLICY: &str = "sessionpolicy";
@@ -29,7 +29,7 @@ struct Entity<'a, P> {
 
 #[derive(Serialize)]
 struct SubjectProperties<'a> {
-    groups: Option<&'a [String]>,
+    groups: Option<&'a [Text]>,
     owner: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     claims: Option<&'a RawValue>,
@@ -119,7 +119,11 @@ struct Conditions<'a>(&'a Request);
 impl Serialize for Conditions<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_map(
-            self.0.conditions.iter().filter(|(name, _)| !is_withheld(name)).map(|(name, values)| (name, values)),
+            self.0
+                .conditions
+                .iter()
+                .filter(|(name, _)| !is_withheld(name))
+                .map(|(name, values)| (name, values.as_slice())),
         )
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::policy::request::Request;
+use crate::policy::request::{Request, Text};
 use crate::policy::verdict::{Decision, Reason};
 use crate::wire::strict::{self, Limits, Node, StrictError};
 use crate::wire::{answer, question};
@@ -61,7 +61,7 @@ fn same_question(request: &Request, input: &Value) -> bool {
     let text = |name: &str| input.get(name).and_then(Value::as_str).unwrap_or_default();
     let flag = |name: &str| input.get(name).and_then(Value::as_bool).unwrap_or_default();
     let texts =
-        |value: Option<&Value>| value.cloned().and_then(|value| serde_json::from_value::<Vec<String>>(value).ok());
+        |value: Option<&Value>| value.cloned().and_then(|value| serde_json::from_value::<Vec<Text>>(value).ok());
     let conditions = input.get("conditions").and_then(Value::as_object);
     request.account == text("account")
         && request.action == text("action")
@@ -73,7 +73,7 @@ fn same_question(request: &Request, input: &Value) -> bool {
         && request.groups == texts(input.get("groups"))
         && conditions.map_or(0, serde_json::Map::len) == request.conditions.len()
         && request.conditions.iter().all(|(name, values)| {
-            texts(conditions.and_then(|conditions| conditions.get(name))).as_ref() == Some(values)
+            texts(conditions.and_then(|conditions| conditions.get(name.as_str()))).as_deref() == Some(values.as_slice())
         })
 }
 

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use crate::policy::request::{Claims, Request};
+use crate::policy::request::{Claims, Request, Text, Values};
 use crate::policy::verdict::Reason;
 use crate::wire::strict::{self, Limits, Member, Node, StrictError};
 
@@ -74,12 +74,12 @@ fn required<'n, 'a>(input: &'n Node<'a>, name: &str) -> Result<&'n Node<'a>, Rea
     optional(input, name).ok_or(Reason::MalformedRequest)
 }
 
-fn text(value: &Node<'_>) -> Result<String, Reason> {
-    value.as_str().map(str::to_owned).ok_or(Reason::MalformedRequest)
+fn text(value: &Node<'_>) -> Result<Text, Reason> {
+    value.as_str().map(Text::from).ok_or(Reason::MalformedRequest)
 }
 
 /// A name. With a NUL in it, readers in C would see another one.
-fn plain(value: &Node<'_>) -> Result<String, Reason> {
+fn plain(value: &Node<'_>) -> Result<Text, Reason> {
     let text = text(value)?;
     if text.contains('\0') { Err(Reason::MalformedRequest) } else { Ok(text) }
 }
@@ -89,25 +89,25 @@ fn boolean(input: &Node<'_>, name: &str) -> Result<bool, Reason> {
     optional(input, name).map_or(Ok(false), |value| value.as_bool().ok_or(Reason::MalformedRequest))
 }
 
-fn groups(input: &Node<'_>) -> Result<Option<Vec<String>>, Reason> {
+fn groups(input: &Node<'_>) -> Result<Option<Vec<Text>>, Reason> {
     match optional(input, "groups") {
         None | Some(Node::Null) => Ok(None),
         Some(value) => texts(value).map(Some),
     }
 }
 
-fn texts(value: &Node<'_>) -> Result<Vec<String>, Reason> {
+fn texts<T: FromIterator<Text>>(value: &Node<'_>) -> Result<T, Reason> {
     match value {
         Node::Array(elements) => elements.iter().map(text).collect(),
         _ => Err(Reason::MalformedRequest),
     }
 }
 
-fn conditions(input: &Node<'_>) -> Result<Vec<(String, Vec<String>)>, Reason> {
+fn conditions(input: &Node<'_>) -> Result<Vec<(Text, Values)>, Reason> {
     match optional(input, "conditions") {
         None | Some(Node::Null) => Ok(Vec::new()),
         Some(Node::Object(members)) => {
-            members.iter().map(|member| Ok((member.name.clone().into_owned(), texts(&member.value)?))).collect()
+            members.iter().map(|member| Ok((Text::from(&*member.name), texts(&member.value)?))).collect()
         }
         Some(_) => Err(Reason::MalformedRequest),
     }
@@ -119,9 +119,9 @@ fn claims(input: &Node<'_>, body: &Bytes) -> Result<Claims, Reason> {
     match &member.value {
         Node::Null => Ok(Claims { text, strings: Vec::new() }),
         Node::Object(members) => {
-            let strings = members.iter().filter_map(|claim| {
-                claim.value.as_str().map(|value| (claim.name.clone().into_owned(), value.to_owned()))
-            });
+            let strings = members
+                .iter()
+                .filter_map(|claim| claim.value.as_str().map(|value| (Text::from(&*claim.name), Text::from(value))));
             Ok(Claims { text, strings: strings.collect() })
         }
         _ => Err(Reason::MalformedRequest),

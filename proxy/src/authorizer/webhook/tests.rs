@@ -49,12 +49,12 @@ fn webhook(addresses: Vec<SocketAddr>) -> Webhook {
 async fn ask(webhook: &Webhook) -> Attempt {
     let request = Request {
         bytes: bytes::Bytes::from_static(b"{\"input\":{}}"),
-        account: String::new(),
+        account: "".into(),
         groups: None,
-        action: String::new(),
+        action: "".into(),
         original_action: None,
-        bucket: String::new(),
-        object: String::new(),
+        bucket: "".into(),
+        object: "".into(),
         owner: false,
         deny_only: false,
         conditions: Vec::new(),

@@ -99,7 +99,7 @@ async fn the_bulkhead_holds_and_waits_for_a_bounded_time() {
     let asked: Vec<_> = (0..3)
         .map(|number| {
             let decider = decider.clone();
-            let question = Request { object: number.to_string(), ..request() };
+            let question = Request { object: number.to_string().into(), ..request() };
             tokio::spawn(async move { ask(&decider, &question).await.0.outcome.reason() })
         })
         .collect();

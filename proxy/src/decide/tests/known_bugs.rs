@@ -27,7 +27,7 @@ async fn kubernetes_141457_oversized_questions_have_no_place_in_the_cache() {
 #[tokio::test(start_paused = true)]
 async fn heimdall_3454_whatever_the_authorizer_sees_is_part_of_the_key() {
     let claims = |text: &'static str| Claims { text: text.as_bytes().into(), strings: Vec::new() };
-    let condition = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
+    let condition = |name: &str, value: &str| (name.into(), [value.into()].into());
     let others = [
         Request { account: "bob".into(), ..request() },
         Request { groups: Some(Vec::new()), ..request() },
@@ -114,7 +114,7 @@ async fn authorino_668_different_questions_do_not_wait_for_each_other() {
     let decider = decider(&[(&only, limits())]);
     let began = Instant::now();
     let asked: Vec<_> =
-        (0..100).map(|number| asking(&decider, Request { object: number.to_string(), ..request() })).collect();
+        (0..100).map(|number| asking(&decider, Request { object: number.to_string().into(), ..request() })).collect();
     for one in asked {
         assert_eq!(one.await.unwrap().origin, Origin::Authorizer);
     }

@@ -45,7 +45,7 @@ fn compared(metrics: &Metrics, shadow: &str) -> Vec<(&'static str, u64)> {
 }
 
 fn object(name: impl ToString) -> Request {
-    Request { object: name.to_string(), ..request() }
+    Request { object: name.to_string().into(), ..request() }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,13 +9,13 @@ use crate::policy::request::Claims;
 
 const HASH: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-type Condition = (String, Vec<String>);
+type Condition = (Text, Values);
 
 #[derive(Debug, Clone)]
 struct Asked {
     request: Request,
-    client: String,
-    route: String,
+    client: Text,
+    route: Text,
 }
 
 fn maker(generation: u64) -> KeyMaker {
@@ -27,11 +27,11 @@ fn key(asked: &Asked) -> Key {
 }
 
 fn condition(name: &str, values: &[&str]) -> Condition {
-    (name.to_owned(), values.iter().map(|&value| value.to_owned()).collect())
+    (name.into(), values.iter().map(|&value| value.into()).collect())
 }
 
-fn any_text() -> impl Strategy<Value = String> {
-    "[a-c/é]{0,3}"
+fn any_text() -> impl Strategy<Value = Text> {
+    "[a-c/é]{0,3}".prop_map(Text::from)
 }
 
 fn any_asked() -> impl Strategy<Value = Asked> {
@@ -51,8 +51,8 @@ fn any_asked() -> impl Strategy<Value = Asked> {
                 object,
                 owner: flags.0,
                 deny_only: flags.1,
-                conditions: conditions.into_iter().collect(),
-                claims: Claims { text: Bytes::from(claims), strings: Vec::new() },
+                conditions: conditions.into_iter().map(|(name, values)| (name.into(), values.into())).collect(),
+                claims: Claims { text: Bytes::from(claims.into_string()), strings: Vec::new() },
                 unknown: unknown.into_iter().map(|(name, text)| (name, Bytes::from(text))).collect(),
             };
             Asked { request, client, route }
@@ -79,14 +79,14 @@ fn member_changes(asked: &Asked) -> Vec<(&'static str, Asked)> {
     change("object case", &|a| a.request.object.push('X'));
     change("original action", &|a| {
         a.request.original_action = match &a.request.original_action {
-            None => Some(String::new()),
+            None => Some(Text::default()),
             Some(_) => None,
         }
     });
     change("groups", &|a| {
         a.request.groups = match &a.request.groups {
             None => Some(Vec::new()),
-            Some(groups) if groups.is_empty() => Some(vec![String::new()]),
+            Some(groups) if groups.is_empty() => Some(vec![Text::default()]),
             Some(_) => None,
         }
     });
@@ -103,7 +103,7 @@ fn member_changes(asked: &Asked) -> Vec<(&'static str, Asked)> {
 /// Characters moved across the border of two members, and values across the border of two lists.
 fn border_changes(asked: &Asked) -> Vec<(&'static str, Asked)> {
     let mut changes = Vec::new();
-    let mut shift = |what, from: fn(&mut Asked) -> &mut String, to: fn(&mut Asked) -> &mut String| {
+    let mut shift = |what, from: fn(&mut Asked) -> &mut Text, to: fn(&mut Asked) -> &mut Text| {
         let mut changed = asked.clone();
         if let Some(last) = from(&mut changed).pop() {
             to(&mut changed).insert(0, last);
@@ -122,7 +122,7 @@ fn border_changes(asked: &Asked) -> Vec<(&'static str, Asked)> {
             changes.push((what, changed));
         };
         edit("renamed condition", &|c| c.0.push('0'));
-        edit("one more value", &|c| c.1.push(String::new()));
+        edit("one more value", &|c| c.1.push(Text::default()));
         edit("first value", &|c| match c.1.first_mut() {
             Some(value) => value.push('x'),
             None => c.1.push("x".into()),
@@ -132,7 +132,7 @@ fn border_changes(asked: &Asked) -> Vec<(&'static str, Asked)> {
             edit("order of values", &|c| c.1.reverse());
         }
         if values.len() == 2 {
-            edit("two values joined", &|c| c.1 = vec![c.1.concat()]);
+            edit("two values joined", &|c| c.1 = [Text::from(c.1.concat())].into());
         }
         if values.len() == 1 && !name.is_empty() {
             edit("name to value", &|c| {
@@ -286,7 +286,7 @@ impl Place {
         all
     }
 
-    fn text(self, request: &mut Request) -> &mut String {
+    fn text(self, request: &mut Request) -> &mut Text {
         match self {
             Self::Account => &mut request.account,
             Self::Action => &mut request.action,
@@ -317,9 +317,9 @@ fn a_million_changes_make_a_million_keys() {
                 let end = original.floor_char_boundary(number % (original.len() + 1));
                 let (before, after) = original.split_at(end);
                 *place.text(request) = match number % 3 {
-                    0 => format!("{before}~{number}~{after}"),
-                    1 => format!("{before}~{number}~"),
-                    _ => format!("~{number}~{after}"),
+                    0 => format!("{before}~{number}~{after}").into(),
+                    1 => format!("{before}~{number}~").into(),
+                    _ => format!("~{number}~{after}").into(),
                 };
                 let is_new = keys.insert(maker.key(request, "local", "default"));
                 assert!(is_new, "round {number}, {place:?} of {request:?}");
@@ -364,7 +364,7 @@ fn real_traffic_that_repeats_itself_hits() {
                     values.iter_mut().for_each(|value| value.push_str(&call.to_string()));
                 }
                 if name == PAYLOAD_HASH && values[0].len() == 64 {
-                    values[0] = crate::policy::limited::sha256_hex(call.to_string());
+                    values[0] = crate::policy::limited::sha256_hex(call.to_string()).into();
                 }
             }
             asked += 1;

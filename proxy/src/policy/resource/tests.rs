@@ -11,7 +11,10 @@ fn resource(changes: Value) -> Resource<'static> {
     for (name, value) in changes.as_object().unwrap() {
         input[name] = value.clone();
     }
-    Resource::of(Box::leak(Box::new(question::read(json!({"input": input}).to_string().into()).unwrap())), &Privacy::PLAIN)
+    Resource::of(
+        Box::leak(Box::new(question::read(json!({"input": input}).to_string().into()).unwrap())),
+        &Privacy::PLAIN,
+    )
 }
 
 fn bare(kind: ResourceKind) -> Resource<'static> {

@@ -54,8 +54,9 @@ fn members_keep_their_order_and_claims_their_text() {
     );
     let request = read_text(&text).unwrap();
     assert_eq!(request.claims.text, claims);
-    assert_eq!(request.claims.strings, [("sub".to_owned(), "u".to_owned()), ("parent".to_owned(), "p".to_owned())]);
-    let conditions = [("b".to_owned(), vec!["2".to_owned(), "1".to_owned()]), ("a".to_owned(), vec![])];
+    assert_eq!(request.claims.strings, [("sub".into(), "u".into()), ("parent".into(), "p".into())]);
+    let conditions: [(Text, Values); 2] =
+        [("b".into(), ["2", "1"].map(Text::from).into_iter().collect()), ("a".into(), Values::new())];
     assert_eq!(request.conditions, conditions);
 }
 
@@ -271,10 +272,12 @@ proptest! {
             "bucket": bucket, "conditions": conditions, "owner": flags[0], "object": object,
             "claims": {"n": extra}, "denyOnly": flags[1], "extra": extra});
         let request = read_input(&input).unwrap();
-        prop_assert_eq!((&request.account, &request.action, &request.bucket), (&account, &action, &bucket));
-        prop_assert_eq!((&request.object, &request.groups), (&object, &groups));
+        prop_assert_eq!((&*request.account, &*request.action, &*request.bucket), (&*account, &*action, &*bucket));
+        let groups: Option<Vec<Text>> = groups.map(|groups| groups.into_iter().map(Text::from).collect());
+        prop_assert_eq!((&*request.object, request.groups), (&*object, groups));
         prop_assert_eq!((request.owner, request.deny_only), (flags[0], flags[1]));
-        prop_assert_eq!(request.conditions, conditions.into_iter().collect::<Vec<_>>());
+        let conditions = conditions.into_iter().map(|(name, values)| (name.into(), values.into_iter().map(Text::from).collect()));
+        prop_assert_eq!(request.conditions, conditions.collect::<Vec<(Text, Values)>>());
         prop_assert_eq!(request.unknown, [("input.extra".to_owned(), Bytes::from(extra.to_string()))]);
     }
 

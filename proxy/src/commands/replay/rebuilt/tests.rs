@@ -58,7 +58,7 @@ fn derived_keys_are_their_users() {
     })
     .request;
     assert_eq!((ldap.claims.string("ldapUsername"), ldap.first_condition("username")), (Some("ada"), Some("ada")));
-    assert_eq!(ldap.groups, Some(vec!["cn=staff".to_owned()]));
+    assert_eq!(ldap.groups, Some(vec!["cn=staff".into()]));
     let oidc = rebuilt(|data| {
         data["actor"] = json!({ "account": "STS8", "kind": "sts", "principal": "f3b1", "principal_from": "sub",
                                 "issuer": "https://id", "parent": null, "groups": ["staff"], "owner": false });
