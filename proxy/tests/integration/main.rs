@@ -23,6 +23,7 @@ mod fail_closed; // every fault ends as a deny with its reason and its record
 mod framing; // where a question ends: two ends, no end, and what follows it
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
 mod logs; // told once, never waited for, harmless to a terminal
+mod matrix; // every fault under every durability, combination and state of the cache
 mod migration; // an old authorizer replaced, under a MinIO that never notices
 mod minio; // a real MinIO, a real OPA, a real Kafka
 mod observed; // dashboards, traces and exemplars, against a real Prometheus and a real collector
