@@ -8,6 +8,7 @@ mod support;
 mod acknowledged; // answers that wait for Kafka
 mod authorizer; // the webhook against misbehaving servers
 mod backlog; // a start on a spool full of records that Kafka has not got
+mod bounds; // descriptors, threads, memory and disk under everything that is too much
 mod cache; // hits, lifetimes, questions that share an answer, and which record they name
 mod canaries; // no secret in any sink, and no name that is hidden
 mod checkpoints; // signed statements about the chain, and the keys that sign
