@@ -108,13 +108,13 @@ impl Stage {
             ("absent", url(&absent)),
             ("nameless", format!("url = \"http://{NO_NAME}/\"\n")),
             ("untrusted", door.toml()),
-            ("crowded", url(&crowded) + "timeout = \"2s\"\nmax_in_flight = 1\n"),
+            ("crowded", url(&crowded) + "timeout = \"3s\"\nmax_in_flight = 1\n"),
             ("left", url(&left) + "breaker = { failures = 1, open_for = \"15s\" }\n"),
             ("late", url(&said) + "timeout = \"1m\"\n"),
             ("other", url(&other) + "timeout = \"30s\"\n"),
         ];
         let proxy = base(durability, kafka, &toml(&authorizers))
-            .listen("drain = \"0s\"\ndeadline = \"12s\"\nsuspicious = \"deny\"\nmax_body = \"16KiB\"");
+            .listen("drain = \"0s\"\ndeadline = \"16s\"\nsuspicious = \"deny\"\nmax_body = \"16KiB\"");
         let proxy = proxy.token(TOKEN.1).start().await;
         Self { proxy, said, absent, hidden, other, door, _left: left, _crowded: crowded, faulty, gate }
     }
@@ -195,7 +195,9 @@ fn toml(authorizers: &[(&str, String)]) -> String {
     let mut toml = String::new();
     for (name, lines) in authorizers {
         let breaker = if lines.contains("breaker") { "" } else { "breaker = { failures = 10000 }\n" };
-        toml += &format!("[[authorizer]]\nname = \"{name}\"\nretries = 0\n{breaker}{lines}");
+        // Long enough for a machine that is busy with hundreds of questions.
+        let timeout = if lines.contains("timeout") { "" } else { "timeout = \"4s\"\n" };
+        toml += &format!("[[authorizer]]\nname = \"{name}\"\nretries = 0\n{breaker}{timeout}{lines}");
     }
     for kind in KINDS {
         toml += &routes(kind);

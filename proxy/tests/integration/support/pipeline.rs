@@ -66,7 +66,7 @@ impl Setup {
             Publisher::spawn(backlog, sink, publisher::Options::default(), metrics.clone(), Tracer::off()).unwrap()
         });
         let options = Options {
-            deadline: Duration::from_secs(2),
+            deadline: Duration::from_secs(10),
             max_in_flight: 64,
             durability: self.durability,
             probes: Durability::Written,
