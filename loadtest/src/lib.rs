@@ -6,6 +6,7 @@ pub mod load;
 pub mod pictures;
 pub mod prove;
 pub mod question;
+pub mod soak;
 pub mod stub;
 pub mod up;
 

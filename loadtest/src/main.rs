@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use loadtest::{figures, load, pictures, prove, up};
+use loadtest::{figures, load, pictures, prove, soak, up};
 
 /// Loads Countersign, starts the real parts around it, and proves what is said about its speed.
 #[derive(Parser)]
@@ -13,6 +13,7 @@ use loadtest::{figures, load, pictures, prove, up};
 enum Command {
     Run(load::Command),
     Prove(prove::Command),
+    Soak(soak::Command),
     Figures(figures::Command),
     Pictures(pictures::Command),
     /// Run Countersign with Kafka, OPA, MinIO, a collector and Prometheus until Ctrl-C
@@ -40,6 +41,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(run) => run.run(),
         Command::Prove(prove) => prove.run(),
+        Command::Soak(soak) => soak.run(),
         Command::Figures(figures) => figures.run(),
         Command::Pictures(pictures) => pictures.run(),
         Command::Up => loadtest::runtime(2)?.block_on(up::up()).map(|()| ExitCode::SUCCESS),

@@ -29,7 +29,7 @@ mod script;
 
 pub use answer::{Answer, Framing};
 pub use memory::{Connections, Received};
-pub use script::{Script, Step};
+pub use script::{Gate, Script, Step};
 
 use connection::Order;
 use memory::Memory;

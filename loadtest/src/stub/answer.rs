@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::script::Step;
+use super::script::{Gate, Step};
 
 /// How the body's end is told, truly or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub struct Answer {
     headers: Vec<(String, String)>,
     body: Bytes,
     framing: Framing,
+    held_by: Option<Gate>,
     before_head: Duration,
     before_body: Duration,
     drip: Option<Duration>,
@@ -45,6 +46,7 @@ impl Answer {
             headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
             body: body.into(),
             framing: Framing::Length,
+            held_by: None,
             before_head: Duration::ZERO,
             before_body: Duration::ZERO,
             drip: None,
@@ -115,6 +117,13 @@ impl Answer {
         self
     }
 
+    /// Waits before the first byte of the answer until the gate is open.
+    #[must_use]
+    pub fn held_by(mut self, gate: &Gate) -> Self {
+        self.held_by = Some(gate.clone());
+        self
+    }
+
     /// Waits between the head and the body.
     #[must_use]
     pub fn body_after(mut self, wait: Duration) -> Self {
@@ -166,7 +175,7 @@ impl Answer {
 
     /// What to do on the socket.
     pub(super) fn steps(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
+        let mut steps: Vec<Step> = self.held_by.iter().cloned().map(Step::Hold).collect();
         if !self.before_head.is_zero() {
             steps.push(Step::Wait(self.before_head));
         }

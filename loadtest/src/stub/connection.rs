@@ -20,6 +20,8 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Of a request's body, in bytes.
 const MAX_BODY: usize = 16 * 1024 * 1024;
 const MAX_HEADERS: usize = 128;
+/// As long as anybody waits for anything here.
+const HOLD: Duration = Duration::from_secs(3600);
 
 /// What a test can tell a connection that waits for a question.
 #[derive(Debug, Clone)]
@@ -127,8 +129,17 @@ impl Connection {
             },
             Step::Wait(time) if self.gone_within(time).await => return Ok(Next::End),
             Step::Wait(_) => {}
+            Step::Hold(gate) => {
+                let gone = tokio::select! {
+                    () = gate.passed() => false,
+                    gone = self.gone_within(HOLD) => gone,
+                };
+                if gone {
+                    return Ok(Next::End);
+                }
+            }
             Step::Hang => {
-                while !self.gone_within(Duration::from_secs(3600)).await {}
+                while !self.gone_within(HOLD).await {}
                 return Ok(Next::End);
             }
             Step::Close => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use super::answer::{Answer, Framing};
 use super::memory::Received;
@@ -20,6 +21,8 @@ pub enum Step {
     /// The same bytes over and over, until the client goes.
     Endless(Bytes),
     Wait(Duration),
+    /// Goes on once the gate is open.
+    Hold(Gate),
     /// Says nothing more, and keeps the connection until the client goes.
     Hang,
     /// An orderly end (FIN), after what was sent.
@@ -27,6 +30,34 @@ pub enum Step {
     /// An RST, which also throws away what the client has not read.
     Reset,
 }
+
+/// Closed until somebody opens it, for good. All clones are the same gate.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<watch::Sender<bool>>);
+
+impl Gate {
+    pub fn closed() -> Self {
+        Self(Arc::new(watch::Sender::new(false)))
+    }
+
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    /// Returns once it is open.
+    pub async fn passed(&self) {
+        // The sender is ours, so that it cannot be gone.
+        self.0.subscribe().wait_for(|is_open| *is_open).await.ok();
+    }
+}
+
+impl PartialEq for Gate {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Gate {}
 
 type Steps = dyn Fn(&Received) -> Vec<Step> + Send + Sync;
 

@@ -220,3 +220,16 @@ async fn it_remembers_a_bounded_number() {
     assert!(stub.wait_for(10_101).await);
     assert_eq!(stub.questions().len(), 10_000);
 }
+
+#[tokio::test]
+async fn a_gate_holds_answers_until_it_is_open() {
+    let gate = Gate::closed();
+    let (stub, mut client) = asked(Answer::allow().held_by(&gate)).await;
+    assert!(stub.wait_for(1).await);
+    let waited = tokio::time::timeout(Duration::from_millis(50), client.readable()).await;
+    assert!(waited.is_err(), "it answers behind a closed gate");
+    gate.open();
+    assert_eq!(read(&mut client, ALLOW.len()).await, ALLOW);
+    client.write_all(QUESTION).await.unwrap();
+    assert_eq!(read(&mut client, ALLOW.len()).await, ALLOW, "once open, it stays open");
+}

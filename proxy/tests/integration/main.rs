@@ -8,6 +8,7 @@ mod support;
 mod acknowledged; // answers that wait for Kafka
 mod authorizer; // the webhook against misbehaving servers
 mod backlog; // a start on a spool full of records that Kafka has not got
+mod bounds; // descriptors, threads, memory and disk under everything that is too much
 mod cache; // hits, lifetimes, questions that share an answer, and which record they name
 mod canaries; // no secret in any sink, and no name that is hidden
 mod checkpoints; // signed statements about the chain, and the keys that sign
@@ -23,6 +24,7 @@ mod fail_closed; // every fault ends as a deny with its reason and its record
 mod framing; // where a question ends: two ends, no end, and what follows it
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
 mod logs; // told once, never waited for, harmless to a terminal
+mod matrix; // every fault under every durability, combination and state of the cache
 mod migration; // an old authorizer replaced, under a MinIO that never notices
 mod minio; // a real MinIO, a real OPA, a real Kafka
 mod observed; // dashboards, traces and exemplars, against a real Prometheus and a real collector
@@ -51,3 +53,4 @@ mod topics; // what is said of them at start and by the probe
 mod tutorial; // docs/TUTORIAL.md, command by command
 mod verify; // the trail's wholeness, by the command and without it
 mod wire; // strict reading, against Go's
+mod witness; // completeness against MinIO's audit log, and a workload that counts

@@ -12,7 +12,7 @@ use super::support::{Countersign, Running, binary, eventually};
 
 const TOKEN: &str = "Bearer minio";
 /// What either log must go on after something, for its absence from it to be told from a delay.
-const BEYOND: jiff::SignedDuration = jiff::SignedDuration::from_secs(6);
+pub const BEYOND: jiff::SignedDuration = jiff::SignedDuration::from_secs(6);
 
 /// Fields are dropped in this order: whoever asks goes before whoever answers.
 struct Stand {
@@ -79,7 +79,8 @@ impl Stand {
     }
 }
 
-fn run(args: &[&str]) -> Output {
+/// The binary, with nothing from outside.
+pub fn run(args: &[&str]) -> Output {
     Command::new(binary()).args(args).env_remove("COUNTERSIGN_CONFIG").output().unwrap()
 }
 
