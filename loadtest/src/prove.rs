@@ -75,6 +75,8 @@ impl Default for Options {
     }
 }
 
+/// Processes that run or wait for the disk, on the average of a minute: more disturb what is measured.
+const BUSY: f64 = 0.5;
 /// For something to happen that was set off.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked for.
@@ -182,8 +184,9 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let scenario = SCENARIOS.iter().find(|scenario| scenario.name == self.scenario);
         let scenario = scenario.with_context(|| format!("`{}` is no scenario", self.scenario))?;
+        let load = load_before()?;
         let outcome = interruptible((scenario.prove)(&self.options))?;
-        told(&outcome, self.json.as_deref(), &format!("prove {} {}", scenario.name, self.options))?;
+        told(&outcome, self.json.as_deref(), &format!("prove {} {}", scenario.name, self.options), load)?;
         Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }
@@ -202,11 +205,24 @@ pub(crate) fn interruptible<T>(measuring: impl Future<Output = anyhow::Result<T>
     })
 }
 
+/// What else this machine has been doing for a minute, which is measured along. A run on a busy one is marked by it.
+fn load_before() -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    let load: f64 = text.split(' ').next().and_then(|load| load.parse().ok()).context("`/proc/loadavg` has no load")?;
+    if load > BUSY {
+        eprintln!("this machine is busy (load {load}): the figures will be about that, too");
+    }
+    Ok(load)
+}
+
 /// For people on standard output, for programs in a file if one is named, for `loadtest figures` in `target/figures`.
-pub(crate) fn told(outcome: &Outcome, json: Option<&Path>, arguments: &str) -> anyhow::Result<()> {
+pub(crate) fn told(outcome: &Outcome, json: Option<&Path>, arguments: &str, load: f64) -> anyhow::Result<()> {
     println!("{outcome}");
     let command = format!("cargo run --release -p loadtest -- {arguments}");
-    Timed::of(outcome, &command).write().context("cannot keep the figures")?;
+    Timed::of(outcome, &command)
+        .setting("load before", &load.to_string())
+        .write()
+        .context("cannot keep the figures")?;
     if let Some(file) = json {
         let json = serde_json::to_string_pretty(outcome)?;
         std::fs::write(file, json + "\n").with_context(|| format!("cannot write `{}`", file.display()))?;

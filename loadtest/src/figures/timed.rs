@@ -48,6 +48,12 @@ impl Timed {
         }
     }
 
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.setting.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// Into `target/figures/timed`, over what an earlier run left.
     pub fn write(&self) -> io::Result<()> {
         let directory = directory().join("timed");

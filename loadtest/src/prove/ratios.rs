@@ -69,8 +69,9 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let command = format!("peers {}{}", self.options, super::typed("--only", &self.only));
         let entrants = if self.only.is_empty() { Entrant::value_variants().to_vec() } else { self.only };
+        let load = super::load_before()?;
         let outcome = super::interruptible(measured("peers", &self.options, &entrants))?;
-        super::told(&outcome, self.json.as_deref(), &command)?;
+        super::told(&outcome, self.json.as_deref(), &command, load)?;
         // Some peers alone have no ratio, and then there is nothing that could fail.
         Ok(if outcome.limits.iter().all(|limit| limit.holds) { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }

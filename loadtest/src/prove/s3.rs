@@ -51,12 +51,13 @@ struct What {
 impl Command {
     /// 0: every claimed ratio between those who took part holds; 1: one does not.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        let load = super::load_before()?;
         let outcome = super::interruptible(measured(&self.options, &self.what))?;
         let What { calls, clients, only } = &self.what;
         let clients: Vec<_> = clients.iter().map(u16::to_string).collect();
         let (calls, only) = (super::typed("--call", calls), super::typed("--only", only));
         let command = format!("s3 {}{calls} --clients {}{only}", self.options, clients.join(","));
-        super::told(&outcome, self.json.as_deref(), &command)?;
+        super::told(&outcome, self.json.as_deref(), &command, load)?;
         Ok(if outcome.limits.iter().all(|limit| limit.holds) { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }

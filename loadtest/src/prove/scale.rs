@@ -67,8 +67,9 @@ pub struct Command {
 impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Self { curve, options, json } = self;
+        let load = super::load_before()?;
         let outcome = super::interruptible(measured(curve, &options))?;
-        super::told(&outcome, json.as_deref(), &format!("scale {} {options}", curve.name()))?;
+        super::told(&outcome, json.as_deref(), &format!("scale {} {options}", curve.name()), load)?;
         Ok(ExitCode::SUCCESS)
     }
 }
