@@ -60,7 +60,7 @@ pub struct Options {
     /// Directory for the spool; must be on a disk
     #[arg(long, default_value = "/var/tmp")]
     pub spool_in: PathBuf,
-    /// Of a backlog, where there is one; each takes about 1.3 KiB of that disk
+    /// Of a backlog, where there is one; each takes about 1.6 KiB of that disk
     #[arg(long, default_value_t = 2_000_000)]
     pub records: u64,
     /// Of a cache that is filled
