@@ -22,12 +22,12 @@ use countersign::policy::privacy::Privacy;
 use countersign::policy::request::Request;
 use countersign::policy::verdict::{Durability, Origin};
 use countersign::wire::{answer, question};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use loadtest::question::Question;
 use uuid::Uuid;
 
 /// Entries of the cache that is looked into.
-const CACHED: u64 = 100_000;
+const CACHED: usize = 100_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn body() -> Bytes {
@@ -98,30 +98,33 @@ fn key(bench: &mut Criterion) {
 }
 
 fn cache(bench: &mut Criterion) {
-    let cache = Cache::new(usize::try_from(CACHED).unwrap()).unwrap();
-    let keys = |number: u64| -> [u8; 16] { (u128::from(number) << 64 | u128::from(number)).to_le_bytes() };
+    let cache = Cache::new(CACHED).unwrap();
+    // Spread like real ones: the maps take a key for its own hash.
+    let hashed = |number: u64| -> [u8; 16] {
+        let mut key = [0; 16];
+        blake3::Hasher::new().update(&number.to_le_bytes()).finalize_xof().fill(&mut key);
+        key
+    };
+    let keys: Vec<[u8; 16]> = (0..2 * CACHED as u64).map(hashed).collect();
+    let mut next = keys.iter().cycle();
     let kept = || {
         let answer = answer::read(200, None, false, br#"{"result":true}"#).unwrap();
         let (decided_by, record_id) = (Some(Arc::from("opa")), Uuid::now_v7());
         let entry = Entry { answer, decided_by, fallback: false, record_id, sent: Moment::now() };
         Kept::new(entry, Duration::from_secs(3600)).unwrap()
     };
-    for number in 0..CACHED {
-        cache.store(keys(number), kept(), Moment::now());
+    for key in keys.iter().take(CACHED) {
+        cache.store(*key, kept(), Moment::now());
     }
-    let mut number = 0;
+    assert!(cache.len() > CACHED / 10 * 9, "shards are to fill evenly");
+    let mut held = keys.iter().take(CACHED).filter(|key| cache.lookup(key, Moment::now()).is_some()).cycle();
     bench.bench_function("cache/hit", |bench| {
-        bench.iter(|| {
-            number = (number + 7919) % CACHED;
-            cache.lookup(&keys(number), Moment::now())
-        });
+        bench.iter_batched(|| held.next().unwrap(), |key| cache.lookup(key, Moment::now()), BatchSize::SmallInput);
     });
     let one = kept();
     bench.bench_function("cache/store", |bench| {
-        bench.iter(|| {
-            number += 1;
-            cache.store(keys(number), one.clone(), Moment::now());
-        });
+        let input = || (*next.next().unwrap(), one.clone());
+        bench.iter_batched(input, |(key, one)| cache.store(key, one, Moment::now()), BatchSize::SmallInput);
     });
 }
 
