@@ -1,7 +1,9 @@
 //! What a reliability test found, kept as one small file a claim, so that `docs/RELIABILITY.md` holds figures that a run
-//! wrote and nobody typed. Called by tests; rendered by `loadtest figures`. Not for timed claims: those are `prove`.
+//! wrote and nobody typed. Called by tests; rendered by `loadtest figures`. What is timed is in `figures/timed`, and goes to
+//! `docs/PERFORMANCE.md`.
 
 mod document;
+mod timed;
 
 use std::path::PathBuf;
 use std::{fs, io};
@@ -9,6 +11,9 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 pub use document::{Command, rendered, rows};
+pub use timed::Timed;
+
+pub(crate) use document::grouped;
 
 /// One claim of one run.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]

@@ -33,6 +33,7 @@ pub mod minio;
 pub mod nginx;
 pub mod opa;
 mod part;
+pub mod pingora;
 pub mod port;
 mod process;
 pub mod prometheus;
@@ -52,6 +53,19 @@ const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards/sou
 
 /// What the recipes of `docs/CONSUMING.md` are run with.
 const CONSUMERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxy/tests/integration/consuming/requirements.txt");
+
+/// What a report that compares with a part names.
+#[derive(Debug, Clone, Copy)]
+pub struct Versions {
+    pub opa: &'static str,
+    pub kafka: &'static str,
+    /// A commit.
+    pub minio: &'static str,
+}
+
+pub fn versions() -> Versions {
+    Versions { opa: versions::OPA, kafka: versions::KAFKA, minio: versions::MINIO }
+}
 
 /// Where the parts are kept.
 #[derive(Debug, Clone)]
@@ -98,6 +112,11 @@ impl Laboratory {
 
     pub fn nginx(&self) -> nginx::Setup {
         nginx::Setup::new(self.clone())
+    }
+
+    /// The peers built with pingora, from the binary `program` of this crate.
+    pub fn pingora(&self, program: &Path) -> pingora::Setup {
+        pingora::Setup::new(program)
     }
 
     /// Countersign from the binary `program`.

@@ -3,6 +3,7 @@
 pub mod figures;
 pub mod laboratory;
 pub mod load;
+pub mod peers;
 pub mod pictures;
 pub mod prove;
 pub mod question;

@@ -20,6 +20,7 @@
 //! # Ok(()) }
 //! ```
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,29 +31,36 @@ use tokio::task::JoinSet;
 mod answer;
 mod client;
 mod command;
+mod compare;
+mod http2;
 mod mix;
 mod pace;
 mod report;
 mod tally;
 mod target;
+mod transport;
 mod worker;
 
 pub use answer::Verdict;
 pub use client::Failure;
 pub use command::Command;
+pub use compare::Command as Compare;
 pub use mix::Mix;
 pub use report::{End, Latency, Report, Seen};
 
 use crate::question::Question;
+use answer::Wanted;
 use pace::{Pace, Schedule};
 use tally::Tally;
-use target::Target;
+use target::{Speaking, Target};
 use worker::Shared;
 
 /// The size of the question that the figures are about, in bytes.
 pub const QUESTION_SIZE: usize = 1024;
 /// Questions a second at most: beyond this the schedule's instants are no longer apart.
 const MAX_RATE: f64 = 10_000_000.0;
+/// Questions at once on one connection: as many as servers allow without being asked.
+const MAX_STREAMS: usize = 100;
 /// How long [`Running::answered`] waits before it gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -66,8 +74,12 @@ pub struct Load {
     duration: Option<Duration>,
     rate: Option<f64>,
     timeout: Duration,
+    speaking: Speaking,
+    streams: usize,
     mix: Mix,
     remember: bool,
+    reasons: bool,
+    bodiless: bool,
 }
 
 impl Load {
@@ -81,7 +93,11 @@ impl Load {
             rate: None,
             timeout: Duration::from_secs(10),
             mix: Mix::of(Question::read().size(QUESTION_SIZE)),
+            speaking: Speaking::default(),
+            streams: 1,
             remember: false,
+            reasons: false,
+            bodiless: false,
         }
     }
 
@@ -132,6 +148,35 @@ impl Load {
         self
     }
 
+    /// Speaks HTTP/2, over https agreed upon by ALPN, else by prior knowledge; so many questions at once on each connection.
+    #[must_use]
+    pub fn http2(mut self, streams: usize) -> Self {
+        self.speaking.http2 = true;
+        self.streams = streams;
+        self
+    }
+
+    /// Whom to trust over https: a PEM file, instead of the machine's.
+    #[must_use]
+    pub fn ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.speaking.ca = Some(file.into());
+        self
+    }
+
+    /// Counts answers by their `X-Countersign-Reason`.
+    #[must_use]
+    pub fn reasons(mut self) -> Self {
+        self.reasons = true;
+        self
+    }
+
+    /// Answers have no body, whatever their length says: the requests are HEAD.
+    #[must_use]
+    pub fn bodiless(mut self) -> Self {
+        self.bodiless = true;
+        self
+    }
+
     /// Keeps every answer with its record's id and reason in [`Report::seen`] (at most 5 million).
     #[must_use]
     pub fn remember(mut self) -> Self {
@@ -150,7 +195,8 @@ impl Load {
         ensure!(self.connections > 0, "a load needs at least one connection");
         let rate_fits = self.rate.is_none_or(|rate| rate > 0.0 && rate <= MAX_RATE);
         ensure!(rate_fits, "the rate must be above 0 and at most {MAX_RATE} questions a second");
-        let target = Target::resolve(&self.url, self.token.as_deref()).await?;
+        ensure!((1..=MAX_STREAMS).contains(&self.streams), "a connection has 1 to {MAX_STREAMS} streams");
+        let target = Target::resolve(&self.url, self.token.as_deref(), &self.speaking).await?;
         let prepared = self.mix.prepare(&target);
         let start = Instant::now();
         let measure_from = start + self.warm_up;
@@ -167,12 +213,15 @@ impl Load {
             tally,
             start,
             measure_from,
-            identify: self.remember,
+            wanted: Wanted { decision: self.remember, reason: self.remember || self.reasons, bodiless: self.bodiless },
             timeout: self.timeout,
         });
         let mut workers = JoinSet::new();
         for _ in 0..self.connections {
-            workers.spawn(worker::work(Arc::clone(&shared)));
+            let http2 = self.speaking.http2.then(http2::Connection::default);
+            for _ in 0..self.streams {
+                workers.spawn(worker::work(Arc::clone(&shared), http2.clone()));
+            }
         }
         Ok(Running { shared, workers, connections: self.connections, rate: self.rate, end })
     }

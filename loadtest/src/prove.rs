@@ -4,8 +4,9 @@
 //! that a page of this project names has its scenario here. A scenario is one file beside `cached.rs` and one line in
 //! the table; starting parts, taking turns and reading processes are shared.
 
+use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -14,19 +15,32 @@ use anyhow::{Context, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 
 mod aside;
+mod bare;
 mod bulkhead;
-mod cached;
+mod catch_up;
 mod countersign;
 mod expiry;
+mod memory;
 mod outcome;
 mod peers;
 mod process;
+mod ratios;
+mod roster;
+mod s3;
+mod scale;
+mod scrape;
 mod shadow;
 mod telemetry;
 mod turns;
 mod verify;
 
-pub use outcome::{Limit, Outcome, Row};
+use crate::figures::Timed;
+pub use outcome::{Bound, Limit, Outcome, Row};
+pub use ratios::Command as Peers;
+pub use s3::Command as S3;
+pub use scale::Command as Scale;
+
+pub(crate) use outcome::mebibytes;
 
 /// How long and how hard.
 #[derive(Debug, Clone, clap::Args)]
@@ -46,7 +60,27 @@ pub struct Options {
     /// Directory for the spool; must be on a disk
     #[arg(long, default_value = "/var/tmp")]
     pub spool_in: PathBuf,
+    /// Of a backlog, where there is one; each takes about 1.6 KiB of that disk
+    #[arg(long, default_value_t = 2_000_000)]
+    pub records: u64,
+    /// Of a cache that is filled
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1000..=100_000_000))]
+    pub keys: u64,
 }
+
+impl Default for Options {
+    fn default() -> Self {
+        let spool_in = PathBuf::from("/var/tmp");
+        Self { rounds: 5, seconds: 3.0, warm_up: 1.0, connections: 64, spool_in, records: 2_000_000, keys: 1_000_000 }
+    }
+}
+
+/// Processes that run or wait for the disk, on the average of a minute: more disturb what is measured.
+const BUSY: f64 = 0.5;
+/// For something to happen that was set off.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked for.
+const LOOK: Duration = Duration::from_millis(20);
 
 type Proving<'a> = Pin<Box<dyn Future<Output = anyhow::Result<Outcome>> + 'a>>;
 
@@ -68,13 +102,33 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "cached",
-        about: "a cached allow with a synced record: at least 3 times OPA asked directly, below 150 MiB",
-        prove: |options| Box::pin(cached::prove(options)),
+        about: "cached allows, synced, beside pingora and nginx (0.65 and 1.0) and OPA (6; with its decision log 10); 150 MiB",
+        prove: |options| Box::pin(ratios::cached(options)),
+    },
+    Scenario {
+        name: "catch-up",
+        about: "after an outage Kafka gets records at least 5 times as fast as new ones arrive",
+        prove: |options| Box::pin(catch_up::prove(options)),
     },
     Scenario {
         name: "expiry",
         about: "a cached allow ends with its lifetime: the last one is answered less than 20 ms after it",
         prove: |options| Box::pin(expiry::prove(options)),
+    },
+    Scenario {
+        name: "memory",
+        about: "at most 250 bytes a cached key with a million of them; flat behind a backlog (`--records`)",
+        prove: |options| Box::pin(memory::prove(options)),
+    },
+    Scenario {
+        name: "one-client",
+        about: "one client's cached allow, synced, takes at most 40 µs longer than one fdatasync",
+        prove: |options| Box::pin(ratios::one_client(options)),
+    },
+    Scenario {
+        name: "s3",
+        about: "a real MinIO's HEADs, cached, beside the same MinIO asking OPA: 1.2, 1.4, 1.5 synced; 1.5, 1.55, 1.5 written",
+        prove: |options| Box::pin(s3::prove(options)),
     },
     Scenario {
         name: "shadow",
@@ -85,6 +139,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "telemetry",
         about: "traces at the default sample, to a real collector, cost at most 3 % of the rate of cached allows",
         prove: |options| Box::pin(telemetry::prove(options)),
+    },
+    Scenario {
+        name: "uncached",
+        about: "uncached, synced, beside pingora's proxy (1.2); OPA behind, beside OPA with its decision log (1.0)",
+        prove: |options| Box::pin(ratios::uncached(options)),
     },
     Scenario {
         name: "verify",
@@ -125,23 +184,72 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let scenario = SCENARIOS.iter().find(|scenario| scenario.name == self.scenario);
         let scenario = scenario.with_context(|| format!("`{}` is no scenario", self.scenario))?;
-        // One thread: the client must leave the cores to the servers.
-        let outcome = crate::runtime(1)?.block_on(async {
-            tokio::select! {
-                outcome = (scenario.prove)(&self.options) => outcome,
-                // Returning drops the parts, which ends their processes.
-                interrupted = tokio::signal::ctrl_c() => {
-                    interrupted?;
-                    bail!("interrupted")
-                }
-            }
-        })?;
-        println!("{outcome}");
-        if let Some(file) = self.json {
-            let json = serde_json::to_string_pretty(&outcome)?;
-            std::fs::write(&file, json + "\n").with_context(|| format!("cannot write `{}`", file.display()))?;
-        }
+        let load = load_before()?;
+        let outcome = interruptible((scenario.prove)(&self.options))?;
+        told(&outcome, self.json.as_deref(), &format!("prove {} {}", scenario.name, self.options), load)?;
         Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    }
+}
+
+/// Runs to its end or until Ctrl-C; returning drops the parts, which ends their processes.
+pub(crate) fn interruptible<T>(measuring: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    // One thread: the client must leave the cores to the servers.
+    crate::runtime(1)?.block_on(async {
+        tokio::select! {
+            outcome = measuring => outcome,
+            interrupted = tokio::signal::ctrl_c() => {
+                interrupted?;
+                bail!("interrupted")
+            }
+        }
+    })
+}
+
+/// What else this machine has been doing for a minute, which is measured along. A run on a busy one is marked by it.
+fn load_before() -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    let load: f64 = text.split(' ').next().and_then(|load| load.parse().ok()).context("`/proc/loadavg` has no load")?;
+    if load > BUSY {
+        eprintln!("this machine is busy (load {load}): the figures will be about that, too");
+    }
+    Ok(load)
+}
+
+/// For people on standard output, for programs in a file if one is named, for `loadtest figures` in `target/figures`.
+pub(crate) fn told(outcome: &Outcome, json: Option<&Path>, arguments: &str, load: f64) -> anyhow::Result<()> {
+    println!("{outcome}");
+    let command = format!("cargo run --release -p loadtest -- {arguments}");
+    Timed::of(outcome, &command)
+        .setting("load before", &load.to_string())
+        .write()
+        .context("cannot keep the figures")?;
+    if let Some(file) = json {
+        let json = serde_json::to_string_pretty(outcome)?;
+        std::fs::write(file, json + "\n").with_context(|| format!("cannot write `{}`", file.display()))?;
+    }
+    Ok(())
+}
+
+/// An option with these values, as it is typed; nothing without any.
+fn typed<T: clap::ValueEnum>(option: &str, values: &[T]) -> String {
+    let values: Vec<_> = values.iter().filter_map(clap::ValueEnum::to_possible_value).collect();
+    let values: Vec<_> = values.iter().map(PossibleValue::get_name).collect();
+    if values.is_empty() { String::new() } else { format!(" {option} {}", values.join(",")) }
+}
+
+/// As they are typed.
+impl fmt::Display for Options {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let default = Self::default();
+        let Self { rounds, seconds, warm_up, connections, spool_in: _, records, keys } = self;
+        write!(out, "--rounds {rounds} --seconds {seconds} --warm-up {warm_up} --connections {connections}")?;
+        if *records != default.records {
+            write!(out, " --records {records}")?;
+        }
+        if *keys != default.keys {
+            write!(out, " --keys {keys}")?;
+        }
+        Ok(())
     }
 }
 
@@ -156,6 +264,15 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), SCENARIOS.len());
         assert!(SCENARIOS.iter().all(|scenario| !scenario.about.is_empty()));
+    }
+
+    #[test]
+    fn a_command_that_is_told_can_be_typed() {
+        let options = Options { rounds: 2, seconds: 0.5, keys: 2000, ..Options::default() };
+        let told = "--rounds 2 --seconds 0.5 --warm-up 1 --connections 64 --keys 2000";
+        assert_eq!(options.to_string(), told);
+        assert_eq!(typed("--call", &[s3::Call::Head, s3::Call::MultiDelete]), " --call head,multi-delete");
+        assert_eq!(typed::<s3::Call>("--call", &[]), "");
     }
 
     #[test]

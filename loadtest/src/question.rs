@@ -56,6 +56,13 @@ impl Question {
         self
     }
 
+    /// The same by one of several accounts, whose names are numbered; by its own account where it is the only one.
+    #[must_use]
+    pub fn of_account(&self, accounts: u32, number: u32) -> Self {
+        let account = if accounts > 1 { format!("{}-{number}", self.account) } else { self.account.clone() };
+        Self { account, ..self.clone() }
+    }
+
     /// Pads the body to `bytes` with a `Via` header as a gateway adds it. A body that is longer already stays as it
     /// is; one that is shorter by less than the header's own frame (11 bytes) gets the frame, and is that much longer.
     #[must_use]

@@ -1,13 +1,15 @@
-//! `loadtest figures`: puts what tests found into the table of `docs/RELIABILITY.md`. A claim without new figures keeps
-//! the row it has. Also says what a run's figures depend on. It runs no test.
+//! `loadtest figures`: puts what tests found into the table of `docs/RELIABILITY.md`, and what was timed into those of
+//! `docs/PERFORMANCE.md`. A claim without new figures keeps the row it has. Also says what a run's figures depend on. It
+//! runs no test.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, io};
 
 use anyhow::Context;
 
+use super::timed::{self, Timed};
 use super::{Claim, Run, directory};
 
 const BEGIN: &str = "<!-- figures: written by `loadtest figures` -->";
@@ -15,44 +17,51 @@ const END: &str = "<!-- end -->";
 const HEAD: &str =
     "| claim | found | seed | broken on purpose, and seen | command | run |\n|---|---|---|---|---|---|\n";
 
-/// Write what the tests found into docs/RELIABILITY.md
+/// Write what the tests found into docs/RELIABILITY.md, and what was timed into docs/PERFORMANCE.md
 #[derive(Debug, clap::Args)]
 pub struct Command {
-    /// The document with the table
+    /// The document with the table of what was counted
     #[arg(long, default_value = "docs/RELIABILITY.md")]
     document: PathBuf,
+    /// The document with the tables of what was timed
+    #[arg(long, default_value = "docs/PERFORMANCE.md")]
+    performance: PathBuf,
 }
 
 impl Command {
     /// # Errors
     /// When the document or the figures cannot be read or written, or the document has no table.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let path = &self.document;
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let claims = found().context("cannot read the figures")?;
-        let written =
-            rendered(&text, &claims).with_context(|| format!("`{}` has no table of figures", path.display()))?;
-        fs::write(path, written).with_context(|| format!("cannot write `{}`", path.display()))?;
-        println!("{} claims with figures", claims.len());
+        let claims: Vec<Claim> = found(&directory()).context("cannot read the figures")?;
+        rewrite(&self.document, |text| rendered(text, &claims))?;
+        let all: Vec<Timed> = found(&directory().join("timed")).context("cannot read the timed figures")?;
+        rewrite(&self.performance, |text| timed::rendered(text, &all))?;
+        println!("{} claims and {} timed scenarios with figures", claims.len(), all.len());
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Every claim that tests have left.
-fn found() -> anyhow::Result<Vec<Claim>> {
-    let listed = match fs::read_dir(directory()) {
+fn rewrite(path: &Path, render: impl FnOnce(&str) -> Option<String>) -> anyhow::Result<()> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let written = render(&text).with_context(|| format!("`{}` has no table of figures", path.display()))?;
+    fs::write(path, written).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// Everything of one kind that runs have left.
+fn found<T: serde::de::DeserializeOwned>(directory: &Path) -> anyhow::Result<Vec<T>> {
+    let listed = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listed => listed?,
     };
-    let mut claims = Vec::new();
+    let mut all = Vec::new();
     for entry in listed {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "json") {
             let text = fs::read_to_string(&path)?;
-            claims.push(serde_json::from_str(&text).with_context(|| format!("`{}`", path.display()))?);
+            all.push(serde_json::from_str(&text).with_context(|| format!("`{}`", path.display()))?);
         }
     }
-    Ok(claims)
+    Ok(all)
 }
 
 /// The document with these claims in its table, beside those it had. `None`: it has no table.
@@ -83,12 +92,16 @@ fn row(claim: &Claim) -> String {
     let Run { date, commit, machine } = &claim.run;
     let cells =
         [figures.join(", "), seed, controls, format!("`{}`", claim.command), format!("{date}, {commit}, {machine}")];
-    let cells = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " "));
-    format!("| `{}` | {} |", claim.name, cells.join(" | "))
+    format!("| `{}` | {} |", claim.name, cells.map(|text| cell(&text)).join(" | "))
+}
+
+/// As a table can have it.
+pub(super) fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
 }
 
 /// 1234567 as 1,234,567.
-fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

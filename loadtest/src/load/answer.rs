@@ -4,14 +4,14 @@
 //! rest malformed. It is lenient about what an allow looks like, for it measures any server: whether an answer is the
 //! exact bytes promised is for the proxy's own tests.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Of one answer, head and body, in bytes.
 pub(super) const MAX_ANSWER: usize = 1024 * 1024;
 const MAX_HEADERS: usize = 64;
 
 /// What a body says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// `{"result":true}` or `{"result":{"allow":true}}`.
@@ -33,6 +33,20 @@ pub(super) struct Answer {
     pub(super) reason: Option<String>,
     /// The server ends the connection after this answer.
     pub(super) close: bool,
+    /// Of head and body; over HTTP/2 of the body.
+    pub(super) bytes: usize,
+}
+
+pub(super) const DECISION: &str = "x-countersign-decision";
+pub(super) const REASON: &str = "x-countersign-reason";
+
+/// Headers that are read, which costs a little.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted {
+    pub(super) decision: bool,
+    pub(super) reason: bool,
+    /// Answers have no body, whatever their length says: they are to HEAD.
+    pub(super) bodiless: bool,
 }
 
 /// The bytes are no answer that can be counted.
@@ -45,9 +59,8 @@ enum Framing {
     Chunked,
 }
 
-/// The first answer in `buffer` if all of it is there. `identify` also reads the record's headers, which costs a little.
-/// Informational answers before it are skipped; bytes after it are malformed, since only one question was asked.
-pub(super) fn read(mut buffer: &[u8], identify: bool) -> Result<Option<Answer>, Malformed> {
+/// The first answer in `buffer` if all of it is there. /// Informational answers before it are skipped; bytes after it are malformed, since only one question was asked.
+pub(super) fn read(mut buffer: &[u8], wanted: Wanted) -> Result<Option<Answer>, Malformed> {
     loop {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
@@ -63,15 +76,17 @@ pub(super) fn read(mut buffer: &[u8], identify: bool) -> Result<Option<Answer>, 
             }
             _ => {}
         }
-        let Some(body) = body(&framing(response.headers)?, rest)? else { return Ok(None) };
+        let framing = if wanted.bodiless || status == 204 { Framing::Length(0) } else { framing(response.headers)? };
+        let Some(body) = body(&framing, rest)? else { return Ok(None) };
         let text = |name: &str| header(response.headers, name).map(|value| String::from_utf8_lossy(value).into_owned());
         return Ok(Some(Answer {
             status,
             verdict: verdict(&body),
-            decision: if identify { text("x-countersign-decision") } else { None },
-            reason: if identify { text("x-countersign-reason") } else { None },
+            decision: if wanted.decision { text(DECISION) } else { None },
+            reason: if wanted.reason { text(REASON) } else { None },
             close: response.version != Some(1)
                 || header(response.headers, "connection").is_some_and(|value| value.eq_ignore_ascii_case(b"close")),
+            bytes: buffer.len(),
         }));
     }
 }
@@ -122,7 +137,7 @@ fn unchunk(mut rest: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
     }
 }
 
-fn verdict(body: &[u8]) -> Verdict {
+pub(super) fn verdict(body: &[u8]) -> Verdict {
     // The two that are nearly always there cost no JSON parser.
     match body {
         br#"{"result":true}"# => return Verdict::Allow,
@@ -143,7 +158,7 @@ mod tests {
     use super::*;
 
     fn verdict_of(text: &str) -> Result<Option<Verdict>, Malformed> {
-        read(text.as_bytes(), false).map(|answer| answer.map(|answer| answer.verdict))
+        read(text.as_bytes(), Wanted::default()).map(|answer| answer.map(|answer| answer.verdict))
     }
 
     #[test]
@@ -154,7 +169,7 @@ mod tests {
             assert_eq!(verdict_of(&whole[..length]), Ok(None), "{length}");
         }
         assert_eq!(verdict_of(whole), Ok(Some(Verdict::Allow)));
-        let answer = read(whole.as_bytes(), true).unwrap().unwrap();
+        let answer = read(whole.as_bytes(), Wanted { decision: true, reason: true, bodiless: false }).unwrap().unwrap();
         assert_eq!((answer.status, answer.close), (200, false));
         assert_eq!((answer.decision.as_deref(), answer.reason.as_deref()), (Some("7"), Some("allowed")));
         assert_eq!(verdict_of(&format!("{whole} ")), Err(Malformed));
@@ -169,6 +184,15 @@ mod tests {
         }
         assert_eq!(verdict_of(whole), Ok(Some(Verdict::Deny)));
         assert_eq!(verdict_of(&whole.replace("8\r\n{", "7\r\n{")), Err(Malformed));
+    }
+
+    #[test]
+    fn an_answer_to_head_ends_with_its_head() {
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n";
+        assert_eq!(verdict_of(head), Ok(None));
+        let answer = read(head.as_bytes(), Wanted { bodiless: true, ..Wanted::default() }).unwrap().unwrap();
+        assert_eq!((answer.status, answer.bytes), (200, head.len()));
+        assert_eq!(verdict_of("HTTP/1.1 204 No Content\r\n\r\n"), Ok(Some(Verdict::Other)));
     }
 
     #[test]
@@ -189,7 +213,7 @@ mod tests {
 
     #[test]
     fn closing_is_noticed_and_the_rest_is_malformed() {
-        let close = |text: &str| read(text.as_bytes(), false).unwrap().unwrap().close;
+        let close = |text: &str| read(text.as_bytes(), Wanted::default()).unwrap().unwrap().close;
         assert!(close("HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n"));
         assert!(close("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"));
         for bad in [

@@ -5,13 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::answer::Verdict;
 use super::client::Failure;
 
 /// The result of one run. Counts and latencies leave the warm-up out; [`Report::seen`] does not.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     pub connections: usize,
     /// Questions a second that were asked for; none is a closed loop.
@@ -24,6 +24,11 @@ pub struct Report {
     pub other: u64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
+    /// Answers by `X-Countersign-Reason`, where it was read and there.
+    pub reasons: BTreeMap<String, u64>,
+    /// Of requests and answers, heads included; over HTTP/2 of bodies.
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
     /// Questions without an answer, by cause.
     pub failures: BTreeMap<Failure, u64>,
     /// Questions that were due but that no connection was free to ask before the load ended (open loop only).
@@ -32,14 +37,14 @@ pub struct Report {
     /// Of answers; from the instant the question was due.
     pub latency: Latency,
     /// Every question of the run in the order of their ends, if they were to be remembered.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<Seen>,
     /// Questions that were not remembered because there were too many.
     pub not_remembered: u64,
 }
 
 /// Percentiles in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     pub mean_us: f64,
     pub p50_us: f64,
@@ -50,7 +55,7 @@ pub struct Latency {
 }
 
 /// One question and what became of it: what a crash test compares with the records.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Seen {
     /// Counts from 0 over all connections.
     pub number: u64,
@@ -62,7 +67,7 @@ pub struct Seen {
 }
 
 /// How a question ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
     Answered {
@@ -117,6 +122,11 @@ impl fmt::Display for Report {
         writeln!(out, "answers   {} ({:.0}/s)", self.answers(), self.per_second)?;
         writeln!(out, "          allow {}, deny {}, other {}", self.allow, self.deny, self.other)?;
         writeln!(out, "statuses  {}", list(self.statuses.iter().map(|(status, count)| format!("{status}: {count}"))))?;
+        if !self.reasons.is_empty() {
+            let reasons = self.reasons.iter().map(|(reason, count)| format!("{reason}: {count}"));
+            writeln!(out, "reasons   {}", list(reasons))?;
+        }
+        writeln!(out, "bytes     {} sent, {} received", self.sent_bytes, self.received_bytes)?;
         let failures = self.failures.iter().map(|(failure, count)| format!("{}: {count}", name(*failure)));
         writeln!(out, "failures  {}", list(failures))?;
         if self.unsent > 0 {

@@ -12,6 +12,9 @@ use super::report::{End, Latency, Report, Seen};
 /// Latencies from 100 ns to 10 minutes with three digits; what is longer counts as 10 minutes.
 const RANGE: (u64, u64, u8) = (100, 600_000_000_000, 3);
 
+/// Different reasons that are told apart.
+const REASONS: usize = 100;
+
 /// Questions kept for [`Report::seen`]: some 100 bytes each.
 const REMEMBERED: usize = 5_000_000;
 
@@ -19,6 +22,9 @@ const REMEMBERED: usize = 5_000_000;
 pub(super) struct Tally {
     verdicts: BTreeMap<Verdict, u64>,
     statuses: BTreeMap<u16, u64>,
+    reasons: BTreeMap<String, u64>,
+    sent_bytes: u64,
+    received_bytes: u64,
     failures: BTreeMap<Failure, u64>,
     latency: Histogram<u64>,
     remember: bool,
@@ -34,6 +40,9 @@ impl Tally {
         Ok(Self {
             verdicts: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            sent_bytes: 0,
+            received_bytes: 0,
             failures: BTreeMap::new(),
             latency: Histogram::new_with_bounds(low, high, digits)?,
             remember,
@@ -43,17 +52,32 @@ impl Tally {
         })
     }
 
-    /// Counts the end of a question; `latency` is none during the warm-up.
-    pub(super) fn count(&mut self, result: &Result<Answer, Failure>, latency: Option<Duration>) {
+    /// Counts the end of a question of so many bytes; `latency` is none during the warm-up.
+    pub(super) fn count(&mut self, result: &Result<Answer, Failure>, sent: usize, latency: Option<Duration>) {
         self.answered += u64::from(result.is_ok());
         let Some(latency) = latency else { return };
+        self.sent_bytes += sent as u64;
         match result {
             Ok(answer) => {
                 *self.verdicts.entry(answer.verdict).or_default() += 1;
                 *self.statuses.entry(answer.status).or_default() += 1;
+                self.received_bytes += answer.bytes as u64;
+                if let Some(reason) = &answer.reason {
+                    self.reason(reason);
+                }
                 self.latency.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
             }
             Err(failure) => *self.failures.entry(*failure).or_default() += 1,
+        }
+    }
+
+    /// A server that makes up a reason for each answer fills no memory.
+    fn reason(&mut self, reason: &str) {
+        let known = self.reasons.len();
+        match self.reasons.get_mut(reason) {
+            Some(count) => *count += 1,
+            None if known < REASONS => drop(self.reasons.insert(reason.to_owned(), 1)),
+            None => *self.reasons.entry("(others)".to_owned()).or_default() += 1,
         }
     }
 
@@ -88,6 +112,9 @@ impl Tally {
             deny,
             other,
             statuses: std::mem::take(&mut self.statuses),
+            reasons: std::mem::take(&mut self.reasons),
+            sent_bytes: self.sent_bytes,
+            received_bytes: self.received_bytes,
             failures: std::mem::take(&mut self.failures),
             unsent,
             per_second,

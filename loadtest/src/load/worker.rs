@@ -5,7 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use super::answer::Wanted;
 use super::client::{Client, Failure};
+use super::http2;
 use super::mix::Prepared;
 use super::pace::Pace;
 use super::tally::Tally;
@@ -25,13 +27,13 @@ pub(super) struct Shared {
     pub(super) start: Instant,
     /// Questions due before this do not count.
     pub(super) measure_from: Instant,
-    pub(super) identify: bool,
+    pub(super) wanted: Wanted,
     pub(super) timeout: Duration,
 }
 
 /// Asks until the pace is over. Survives any failure of the server.
-pub(super) async fn work(shared: Arc<Shared>) {
-    let mut client = Client::new(shared.identify, shared.timeout);
+pub(super) async fn work(shared: Arc<Shared>, http2: Option<http2::Connection>) {
+    let mut client = Client::new(http2, shared.wanted, shared.timeout);
     let mut moment = Moment::at(SystemTime::now());
     let mut request = Vec::with_capacity(2048);
     while let Some(ticket) = shared.pace.next().await {
@@ -46,7 +48,7 @@ pub(super) async fn work(shared: Arc<Shared>) {
         let latency = (ticket.due >= shared.measure_from).then(|| end.saturating_duration_since(ticket.due));
         {
             let mut tally = shared.tally.lock();
-            tally.count(&result, latency);
+            tally.count(&result, request.len(), latency);
             let object = shared.prepared.object(ticket.number);
             tally.remember(ticket.number, object, end.saturating_duration_since(shared.start), result);
         }

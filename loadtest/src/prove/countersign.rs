@@ -1,6 +1,6 @@
-//! Countersign as a contender: the binary with its defaults, a synced spool on a disk, a constant authorizer behind it.
+//! Countersign as a contender: the binary with its defaults, a spool on a disk, one authorizer behind it.
 //!
-//! No Kafka: what is proved is the path of a decision; shipping has scenarios of its own.
+//! No Kafka unless a scenario adds it: what is proved is the path of a decision; shipping has scenarios of its own.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -45,11 +45,32 @@ pub(super) async fn start_with(
     question: &Question,
     tables: &str,
 ) -> anyhow::Result<Proved> {
+    start_as(lab, binary, spool_in, question, &Setting { url, durability: "synced", tables }).await
+}
+
+/// What differs between the Countersigns of one run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Setting<'a> {
+    /// Of the authorizer, which is called `constant`.
+    pub(super) url: &'a str,
+    pub(super) durability: &'a str,
+    /// More of its configuration.
+    pub(super) tables: &'a str,
+}
+
+/// The same with another durability.
+pub(super) async fn start_as(
+    lab: &Laboratory,
+    binary: &Path,
+    spool_in: &Path,
+    question: &Question,
+    setting: &Setting<'_>,
+) -> anyhow::Result<Proved> {
     on_disk(spool_in)?;
     // `tempfile` makes it readable by its owner only, as a spool must be.
     let spool = tempfile::Builder::new().prefix("countersign-prove-").tempdir_in(spool_in);
     let spool = spool.with_context(|| format!("no spool can be made in `{}`", spool_in.display()))?;
-    let countersign = lab.countersign(binary).config(&(config(url, spool.path())? + tables)).start().await?;
+    let countersign = lab.countersign(binary).config(&config(setting, spool.path())?).start().await?;
     until_allowed(&countersign, question).await?;
     Ok(Proved { countersign, spool })
 }
@@ -63,7 +84,8 @@ fn on_disk(directory: &Path) -> anyhow::Result<()> {
 }
 
 /// Defaults but for what a run on this machine needs. `{port}` and `{admin_port}` are the laboratory's.
-fn config(url: &str, spool: &Path) -> anyhow::Result<String> {
+fn config(setting: &Setting<'_>, spool: &Path) -> anyhow::Result<String> {
+    let Setting { url, durability, tables } = setting;
     // JSON's strings are TOML's basic strings.
     let spool = serde_json::to_string(spool.to_str().context("the spool's path is no UTF-8")?)?;
     let url = serde_json::to_string(url)?;
@@ -72,8 +94,8 @@ fn config(url: &str, spool: &Path) -> anyhow::Result<String> {
          [listen]\naddress = \"127.0.0.1:{{port}}\"\n\
          [admin]\naddress = \"127.0.0.1:{{admin_port}}\"\n\
          [[authorizer]]\nname = \"constant\"\nurl = {url}\n\
-         [audit]\nspool = {spool}\ndurability = \"synced\"\nmax_size = \"8GiB\"\n\
-         [log]\nlevel = \"warn\"\n"
+         [audit]\nspool = {spool}\ndurability = \"{durability}\"\nmax_size = \"32GiB\"\n\
+         [log]\nlevel = \"warn\"\n{tables}"
     ))
 }
 
@@ -110,7 +132,9 @@ mod tests {
 
     #[test]
     fn paths_are_quoted() {
-        let config = config("http://h/", Path::new("/a \"b\"")).unwrap();
+        let setting = Setting { url: "http://h/", durability: "written", tables: "[x]\n" };
+        let config = config(&setting, Path::new("/a \"b\"")).unwrap();
+        assert!(config.contains("durability = \"written\"") && config.ends_with("[x]\n"), "{config}");
         assert!(config.contains(r#"spool = "/a \"b\"""#), "{config}");
         assert!(config.contains("address = \"127.0.0.1:{port}\""), "{config}");
     }

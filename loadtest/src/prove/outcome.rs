@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The result of one scenario.
 #[derive(Debug, Clone, Serialize)]
@@ -21,13 +21,14 @@ pub struct Outcome {
     pub limits: Vec<Limit>,
 }
 
-/// Medians over a contender's turns.
-#[derive(Debug, Clone, Serialize)]
+/// Medians over a contender's turns. A latency of 0 is none: work that has no answers.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Row {
     pub contender: String,
     pub per_second: f64,
     pub p50_us: f64,
     pub p99_us: f64,
+    pub p999_us: f64,
     /// Processor time of the server's processes a decision, in microseconds.
     pub cpu_us: f64,
     /// Share of its one thread that the load generator used: near 1, it and not the server is what was measured.
@@ -38,19 +39,24 @@ pub struct Row {
     pub peak: u64,
     /// The rate of every turn, in order.
     pub rates: Vec<f64>,
+    /// The middle latency of every turn, in order, in microseconds.
+    pub p50s: Vec<f64>,
 }
 
 /// Something that must hold.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     pub what: String,
     pub value: f64,
     pub bound: Bound,
     pub holds: bool,
+    /// The least and the most of the rounds, where the value is their middle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<[f64; 2]>,
 }
 
 /// Which side of a number is good.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Bound {
     AtLeast(f64),
@@ -64,7 +70,22 @@ impl Limit {
             Bound::AtLeast(least) => value >= least,
             Bound::Below(most) => value < most,
         };
-        Self { what: what.into(), value, bound, holds }
+        Self { what: what.into(), value, bound, holds, spread: None }
+    }
+
+    #[must_use]
+    pub fn spread(mut self, spread: Option<[f64; 2]>) -> Self {
+        self.spread = spread;
+        self
+    }
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(least) => write!(out, "at least {least}"),
+            Self::Below(most) => write!(out, "below {most}"),
+        }
     }
 }
 
@@ -83,12 +104,9 @@ impl fmt::Display for Outcome {
         if !self.rows.is_empty() {
             self.table(out)?;
         }
-        for Limit { what, value, bound, holds } in &self.limits {
-            let bound = match bound {
-                Bound::AtLeast(least) => format!("at least {least}"),
-                Bound::Below(most) => format!("below {most}"),
-            };
-            write!(out, "\n{} {what}: {value:.2} ({bound})", if *holds { "holds" } else { "FAILS" })?;
+        for Limit { what, value, bound, holds, spread } in &self.limits {
+            let spread = spread.map(|[low, high]| format!(", rounds {low:.2} to {high:.2}")).unwrap_or_default();
+            write!(out, "\n{} {what}: {value:.2} ({bound}{spread})", if *holds { "holds" } else { "FAILS" })?;
         }
         Ok(())
     }
@@ -96,21 +114,21 @@ impl fmt::Display for Outcome {
 
 impl Outcome {
     fn table(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let titles = ["decisions/s", "p50 µs", "p99 µs", "CPU µs", "client", "MiB", "peak MiB", "ratio"];
-        let [rate, p50, p99, cpu, client, resident, peak, ratio] = titles;
+        let titles = ["a second", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "client", "MiB", "peak MiB", "ratio"];
+        let [rate, p50, p99, p999, cpu, client, resident, peak, ratio] = titles;
         writeln!(
             out,
-            "{:<24}{rate:>12}{p50:>9}{p99:>9}{cpu:>9}{client:>8}{resident:>8}{peak:>10}{ratio:>8}",
+            "{:<36}{rate:>12}{p50:>9}{p99:>9}{p999:>10}{cpu:>9}{client:>8}{resident:>8}{peak:>10}{ratio:>8}",
             "median of turns"
         )?;
         for row in &self.rows {
-            let Row { contender, per_second, p50_us, p99_us, cpu_us, client_busy, resident, peak, .. } = row;
+            let Row { contender, per_second, p50_us, p99_us, p999_us, cpu_us, client_busy, resident, peak, .. } = row;
             let (resident, peak) = (mebibytes(*resident), mebibytes(*peak));
             let ratio = self.ratios.get(contender).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
             writeln!(
                 out,
-                "{contender:<24}{per_second:>12.0}{p50_us:>9.0}{p99_us:>9.0}{cpu_us:>9.1}{client_busy:>8.2}{resident:>8.1}{peak:>10.1}\
-                 {ratio:>8}"
+                "{contender:<36}{per_second:>12.0}{p50_us:>9.0}{p99_us:>9.0}{p999_us:>10.0}{cpu_us:>9.1}{client_busy:>8.2}\
+                 {resident:>8.1}{peak:>10.1}{ratio:>8}"
             )?;
         }
         Ok(())
@@ -118,7 +136,7 @@ impl Outcome {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 bytes")]
-pub(super) fn mebibytes(bytes: u64) -> f64 {
+pub(crate) fn mebibytes(bytes: u64) -> f64 {
     bytes as f64 / 1024.0 / 1024.0
 }
 
@@ -137,6 +155,7 @@ mod tests {
             resident: 5 << 20,
             peak: 6 << 20,
             rates: vec![1.0],
+            ..Row::default()
         };
         let (setting, ratios) = ([("cores", "2".to_owned())].into(), [("peer".to_owned(), 3.5)].into());
         Outcome { scenario: "cached".into(), binary: "b".into(), setting, rows: vec![row], ratios, limits }

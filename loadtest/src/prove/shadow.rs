@@ -134,6 +134,8 @@ fn row(name: &str, turns: &Turns) -> anyhow::Result<Row> {
         resident: turns.resident,
         peak: turns.peak,
         rates: turns.rates.clone(),
+        p50s: turns.p50.clone(),
+        p999_us: 0.0,
     })
 }
 
@@ -162,11 +164,8 @@ mod tests {
             per_second: RATE,
             p50_us,
             p99_us,
-            cpu_us: 0.0,
-            client_busy: 0.0,
             resident: resident << 20,
-            peak: 0,
-            rates: Vec::new(),
+            ..Row::default()
         };
         let holds = |with: Row| limits(&[row(100.0, 1000.0, 20), with]).iter().map(|l| l.holds).collect::<Vec<_>>();
         assert_eq!(holds(row(149.0, 1999.0, 83)), [true, true, true]);

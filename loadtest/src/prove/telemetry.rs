@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::outcome::{Bound, Limit, Outcome};
+use super::outcome::{Bound, Limit, Outcome, Row};
 use super::turns::{self, Contender};
-use super::{Options, cached, countersign, peers};
+use super::{Options, countersign, peers};
 use crate::laboratory::collector::Collector;
 use crate::laboratory::{Laboratory, http};
 use crate::question::Question;
@@ -20,6 +20,9 @@ use crate::up;
 const RATIO: f64 = 0.97;
 const SAMPLE: f64 = 0.01;
 const WITHOUT: &str = "without traces";
+/// Share of decisions for which the authorizer may be asked, since an allow lives for seconds only. More, and the claim
+/// would not be about the cache.
+const MISSES: f64 = 0.01;
 /// For spans to arrive after the last turn; they leave every few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -34,12 +37,12 @@ pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
     let with = start(&lab, &binary, &stub, options, &question, &traced).await?;
     let without = start(&lab, &binary, &stub, options, &question, "").await?;
     let contender = |name, proved: &countersign::Proved| -> anyhow::Result<Contender> {
-        Ok(Contender { name, url: proved.countersign.url(), pid: peers::pid(&proved.countersign)? })
+        Ok(Contender::server(name, proved.countersign.url(), peers::pid(&proved.countersign)?))
     };
     let contenders = [contender("with traces", &with)?, contender(WITHOUT, &without)?];
     let rows = turns::take(options, &question, &contenders).await?;
     // Both ask the same one.
-    cached::from_cache(stub.asked().div_ceil(2), &rows, options)?;
+    from_cache(stub.asked().div_ceil(2), &rows, options)?;
     let spans = arrived(&collector).await?;
     ensure!(dropped(&with).await? == 0.0, "spans were dropped: that is less work than is claimed about");
     let ratios = turns::ratios(&rows);
@@ -72,6 +75,16 @@ async fn start(
     tables: &str,
 ) -> anyhow::Result<countersign::Proved> {
     countersign::start_with(lab, binary, &stub.url(), &options.spool_in, question, tables).await
+}
+
+/// Whether `asked` questions at the authorizer are few beside the decisions of the first row.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 questions")]
+fn from_cache(asked: u64, rows: &[Row], options: &Options) -> anyhow::Result<()> {
+    let decisions: f64 = rows.first().map_or(0.0, |row| row.rates.iter().sum::<f64>()) * options.seconds;
+    let said = format!("the authorizer was asked {asked} times for some {decisions:.0} decisions");
+    ensure!(asked as f64 <= decisions * MISSES, "{said}: these are no cached decisions");
+    ensure!(asked > 0, "{said}: whatever allowed, it was not the authorizer");
+    Ok(())
 }
 
 /// Decisions that the collector has printed; at least one must have come all the way.
@@ -116,5 +129,15 @@ mod tests {
     fn three_percent_are_the_limit() {
         let holds = |ratio| Limit::new("x", ratio, Bound::AtLeast(RATIO)).holds;
         assert!(holds(0.97) && holds(1.1) && !holds(0.969) && !holds(f64::NAN));
+    }
+
+    #[test]
+    fn decisions_that_are_not_cached_prove_nothing() {
+        let options = Options { rounds: 2, seconds: 3.0, ..Options::default() };
+        let row = Row { rates: vec![1000.0, 1000.0], ..Row::default() };
+        let check = |asked| from_cache(asked, std::slice::from_ref(&row), &options);
+        assert!(check(60).is_ok());
+        assert!(check(61).unwrap_err().to_string().contains("no cached decisions"));
+        assert!(check(0).is_err());
     }
 }

@@ -1,31 +1,50 @@
 //! Contenders take turns under the same load, so that whatever else the machine does meanwhile hits all of them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
+use super::bare::{Producer, Synced};
 use super::outcome::Row;
 use super::{Options, process};
 use crate::load::{Load, Mix, Report};
 use crate::question::Question;
 
-/// A server that answers the same question.
-#[derive(Debug, Clone)]
-pub(super) struct Contender {
+/// Who takes turns.
+#[derive(Debug)]
+pub(crate) struct Contender {
     pub(super) name: &'static str,
-    pub(super) url: String,
-    pub(super) pid: u32,
+    pub(super) work: Work,
+}
+
+/// What is done in a turn.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A server answers the question, over as many connections as the options say or over its own number.
+    Server { url: String, pid: u32, connections: Option<usize> },
+    /// This process hands records to Kafka.
+    Produce(Producer),
+    /// This process writes a record and syncs, again and again.
+    Sync(Synced),
+}
+
+impl Contender {
+    pub(super) fn server(name: &'static str, url: String, pid: u32) -> Self {
+        Self { name, work: Work::Server { url, pid, connections: None } }
+    }
 }
 
 /// One turn of one contender.
 #[derive(Debug, Clone)]
-struct Turn {
-    per_second: f64,
-    p50_us: f64,
-    p99_us: f64,
-    cpu_us: f64,
-    client_busy: f64,
-    memory: process::Memory,
+pub(super) struct Turn {
+    pub(super) per_second: f64,
+    pub(super) p50_us: f64,
+    pub(super) p99_us: f64,
+    pub(super) p999_us: f64,
+    pub(super) cpu_us: f64,
+    pub(super) client_busy: f64,
+    pub(super) memory: process::Memory,
 }
 
 /// All turns; a row for each contender in the order given. Every question must be allowed by all of them: a deny or a
@@ -37,7 +56,7 @@ pub(super) async fn take(options: &Options, question: &Question, contenders: &[C
         for index in (0..contenders.len()).map(|offset| (round + offset) % contenders.len()) {
             if let (Some(contender), Some(turns)) = (contenders.get(index), turns.get_mut(index)) {
                 let turn = take_one(options, question, contender).await?;
-                eprintln!("round {} {:<24} {:>8.0}/s", round + 1, contender.name, turn.per_second);
+                eprintln!("round {} {:<28} {:>8.0}/s", round + 1, contender.name, turn.per_second);
                 turns.push(turn);
             }
         }
@@ -47,39 +66,75 @@ pub(super) async fn take(options: &Options, question: &Question, contenders: &[C
 
 async fn take_one(options: &Options, question: &Question, contender: &Contender) -> anyhow::Result<Turn> {
     let (warm_up, duration) = options.turn();
-    let load = Load::new(&contender.url).connections(options.connections).mix(Mix::of(question.clone()));
-    let running = load.warm_up(warm_up).duration(duration).start().await?;
-    tokio::time::sleep(warm_up).await;
-    let (before, ours) = (process::cpu(contender.pid)?, process::own_cpu()?);
-    let report = running.wait().await?;
-    let used = process::cpu(contender.pid)?.saturating_sub(before);
-    only_allows(contender.name, &report)?;
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 answers")]
-    let cpu_us = used.as_secs_f64() * 1e6 / report.answers() as f64;
-    let client_busy = process::own_cpu()?.saturating_sub(ours).as_secs_f64() / duration.as_secs_f64();
-    let memory = process::memory(contender.pid)?;
-    let (p50_us, p99_us) = (report.latency.p50_us, report.latency.p99_us);
-    Ok(Turn { per_second: report.per_second, p50_us, p99_us, cpu_us, client_busy, memory })
+    match &contender.work {
+        Work::Server { url, pid, connections } => {
+            let load = Load::new(url).connections(connections.unwrap_or(options.connections));
+            let load = load.mix(Mix::of(question.clone())).warm_up(warm_up).duration(duration);
+            under(load, &[*pid], options, |report| only_allows(contender.name, report)).await
+        }
+        Work::Produce(producer) => {
+            let producer = producer.clone();
+            tokio::task::spawn_blocking(move || producer.turn(warm_up, duration)).await?
+        }
+        Work::Sync(synced) => {
+            let synced = synced.clone();
+            tokio::task::spawn_blocking(move || synced.turn(warm_up, duration)).await?
+        }
+    }
 }
 
-fn only_allows(name: &str, report: &Report) -> anyhow::Result<()> {
+/// A turn of these processes together under this load, whose answers must be those that were to be measured.
+pub(super) async fn under(
+    load: Load,
+    pids: &[u32],
+    options: &Options,
+    check: impl Fn(&Report) -> anyhow::Result<()>,
+) -> anyhow::Result<Turn> {
+    let (warm_up, duration) = options.turn();
+    let all = || pids.iter().map(|pid| process::cpu(*pid)).sum::<anyhow::Result<Duration>>();
+    let running = load.start().await?;
+    tokio::time::sleep(warm_up).await;
+    let (before, ours) = (all()?, process::own_cpu()?);
+    let report = running.wait().await?;
+    let used = all()?.saturating_sub(before);
+    check(&report)?;
+    let cpu_us = each(used, report.answers());
+    let client_busy = process::own_cpu()?.saturating_sub(ours).as_secs_f64() / duration.as_secs_f64();
+    let mut memory = process::Memory { resident: 0, peak: 0 };
+    for pid in pids {
+        let process::Memory { resident, peak } = process::memory(*pid)?;
+        memory = process::Memory { resident: memory.resident + resident, peak: memory.peak + peak };
+    }
+    let (p50_us, p99_us, p999_us) = (report.latency.p50_us, report.latency.p99_us, report.latency.p999_us);
+    Ok(Turn { per_second: report.per_second, p50_us, p99_us, p999_us, cpu_us, client_busy, memory })
+}
+
+/// Microseconds for each of so many.
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 answers")]
+pub(super) fn each(used: Duration, count: u64) -> f64 {
+    used.as_secs_f64() * 1e6 / count as f64
+}
+
+pub(super) fn only_allows(name: &str, report: &Report) -> anyhow::Result<()> {
     let fine = report.allow > 0 && report.allow == report.answers() && report.failed() == 0;
     ensure!(fine, "{name} did not allow every question, which is not the work to be compared:\n{report}");
     Ok(())
 }
 
-fn row(name: &str, turns: &[Turn]) -> anyhow::Result<Row> {
+pub(super) fn row(name: &str, turns: &[Turn]) -> anyhow::Result<Row> {
     let of = |figure: fn(&Turn) -> f64| median(turns.iter().map(figure).collect());
     Ok(Row {
         contender: name.to_owned(),
         per_second: of(|turn| turn.per_second)?,
         p50_us: of(|turn| turn.p50_us)?,
         p99_us: of(|turn| turn.p99_us)?,
+        p999_us: of(|turn| turn.p999_us)?,
         cpu_us: of(|turn| turn.cpu_us)?,
         client_busy: of(|turn| turn.client_busy)?,
         resident: turns.iter().map(|turn| turn.memory.resident).max().unwrap_or(0),
         peak: turns.iter().map(|turn| turn.memory.peak).max().unwrap_or(0),
         rates: turns.iter().map(|turn| turn.per_second).collect(),
+        p50s: turns.iter().map(|turn| turn.p50_us).collect(),
     })
 }
 
@@ -87,6 +142,20 @@ fn row(name: &str, turns: &[Turn]) -> anyhow::Result<Row> {
 pub(super) fn ratios(rows: &[Row]) -> BTreeMap<String, f64> {
     let Some((first, others)) = rows.split_first() else { return BTreeMap::new() };
     others.iter().map(|other| (other.contender.clone(), first.per_second / other.per_second)).collect()
+}
+
+/// The rate of one row over that of another: of their middles, and the least and the most of their rounds.
+pub(super) fn ratio(rows: &[Row], one: &str, other: &str) -> (f64, Option<[f64; 2]>) {
+    let of = |name: &str| rows.iter().find(|row| row.contender == name);
+    // What is missing is no number, and a limit does not hold for that.
+    let (Some(one), Some(other)) = (of(one), of(other)) else { return (f64::NAN, None) };
+    let rounds = one.rates.iter().zip(&other.rates).map(|(one, other)| one / other);
+    (one.per_second / other.per_second, spread(rounds))
+}
+
+/// The least and the most.
+pub(super) fn spread(values: impl Iterator<Item = f64> + Clone) -> Option<[f64; 2]> {
+    Some([values.clone().reduce(f64::min)?, values.reduce(f64::max)?])
 }
 
 /// The middle value, or the mean of the two in the middle.
@@ -100,19 +169,17 @@ pub(super) fn median(mut values: Vec<f64>) -> anyhow::Result<f64> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
     use crate::stub::{Answer, Script, Stub};
 
     fn options() -> Options {
-        Options { rounds: 2, seconds: 0.05, warm_up: 0.02, connections: 2, spool_in: PathBuf::new() }
+        Options { rounds: 2, seconds: 0.05, warm_up: 0.02, connections: 2, ..Options::default() }
     }
 
     async fn contender(name: &'static str, script: impl Into<Script>) -> (Stub, Contender) {
         let stub = Stub::start(script).await.unwrap();
         let url = stub.url();
-        (stub, Contender { name, url, pid: std::process::id() })
+        (stub, Contender::server(name, url, std::process::id()))
     }
 
     #[test]
@@ -133,6 +200,19 @@ mod tests {
         assert!(rows[1].per_second < 550.0 && rows[1].p50_us >= 4000.0, "{rows:?}");
         assert_eq!(ratios(&rows)["slow"], rows[0].per_second / rows[1].per_second);
         assert!(fast.asked() > 0 && slow.asked() > 0);
+    }
+
+    #[test]
+    fn a_ratio_has_the_spread_of_its_rounds() {
+        let row = |name: &str, rates: &[f64]| Row {
+            contender: name.to_owned(),
+            per_second: median(rates.to_vec()).unwrap(),
+            rates: rates.to_vec(),
+            ..Row::default()
+        };
+        let rows = [row("a", &[10.0, 20.0, 90.0]), row("b", &[10.0, 10.0, 30.0])];
+        assert_eq!(ratio(&rows, "a", "b"), (2.0, Some([1.0, 3.0])));
+        assert!(ratio(&rows, "a", "c").0.is_nan());
     }
 
     #[tokio::test]

@@ -1,6 +1,10 @@
-//! Rows of docs/RELIABILITY.md name claims that some test writes, and tests that exist.
+//! Rows of docs/RELIABILITY.md name claims that some test writes, and tests that exist; docs/PERFORMANCE.md names every
+//! scenario that can be timed, and no other.
+
+use std::collections::BTreeSet;
 
 use loadtest::figures::rows;
+use loadtest::prove::SCENARIOS;
 
 use super::files;
 
@@ -40,4 +44,19 @@ fn every_test_that_the_document_names_exists() {
     };
     let absent: Vec<String> = named.iter().filter(|(m, t)| !exists(m, t)).map(|(m, t)| format!("{m}::{t}")).collect();
     files::fail_on(&absent);
+}
+
+/// Words behind `prove `, in code.
+fn proved(text: &str) -> BTreeSet<String> {
+    let after = text.split("`loadtest prove ").skip(1);
+    after.filter_map(|rest| rest.split(['`', ' ']).next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn every_timed_claim_is_told_with_its_command() {
+    assert_eq!(proved("a `loadtest prove b` c `loadtest prove d --e`"), ["b".to_owned(), "d".to_owned()].into());
+    let told = proved(&std::fs::read_to_string(files::root().join("docs/PERFORMANCE.md")).unwrap());
+    let known: BTreeSet<String> = SCENARIOS.iter().map(|scenario| scenario.name.to_owned()).collect();
+    let complaints: Vec<String> = told.symmetric_difference(&known).cloned().collect();
+    files::fail_on(&complaints);
 }

@@ -1,0 +1,193 @@
+//! What a timed run found, one small file a scenario in `target/figures/timed`, and how `docs/PERFORMANCE.md` shows it:
+//! one table of every claim, and a table for each scenario that has one there. `prove`, `peers`, `s3` and `scale` write
+//! it; `loadtest figures` renders it. What was counted and not timed is a `Claim`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+
+use super::document::{self, cell};
+use super::{Run, directory};
+use crate::prove::{Limit, Outcome, Row};
+
+const CLAIMS: &str = "<!-- claims: written by `loadtest figures` -->\n";
+const END: &str = "<!-- end -->";
+const CLAIMS_HEAD: &str = "| claim | must be | found | rounds | met | command | run |\n|---|---|---|---|---|---|---|\n";
+const TABLE_HEAD: &str = "| | a second | rounds | p50 µs | p99 µs | p99.9 µs | CPU µs each | resident MiB | client busy |\n\
+                          |---|---|---|---|---|---|---|---|---|\n";
+
+/// One scenario of one run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Timed {
+    pub name: String,
+    /// What anybody types to see it again.
+    pub command: String,
+    pub setting: BTreeMap<String, String>,
+    pub rows: Vec<Row>,
+    pub limits: Vec<Limit>,
+    /// When it was written, to the second: of two figures for one claim the newer is shown.
+    #[serde(default)]
+    pub at: String,
+    #[serde(default)]
+    pub run: Run,
+}
+
+impl Timed {
+    pub fn of(outcome: &Outcome, command: &str) -> Self {
+        let setting = outcome.setting.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        Self {
+            name: outcome.scenario.clone(),
+            command: command.to_owned(),
+            setting,
+            rows: outcome.rows.clone(),
+            limits: outcome.limits.clone(),
+            at: String::new(),
+            run: Run::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.setting.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Into `target/figures/timed`, over what an earlier run left.
+    pub fn write(&self) -> io::Result<()> {
+        let directory = directory().join("timed");
+        fs::create_dir_all(&directory)?;
+        let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let timed = Self { run: document::this_run(), at, ..self.clone() };
+        fs::write(directory.join(format!("{}.json", self.name)), serde_json::to_string_pretty(&timed)?)
+    }
+}
+
+/// The document with these figures in its tables; what has no new ones stays. `None`: it has no table of claims.
+pub fn rendered(document: &str, all: &[Timed]) -> Option<String> {
+    let mut sorted: Vec<_> = all.iter().collect();
+    sorted.sort_by(|a, b| a.at.cmp(&b.at));
+    let mut text = claims(document, &sorted)?;
+    for timed in sorted.iter().filter(|timed| !timed.rows.is_empty()) {
+        let begin = format!("<!-- table {}: written by `loadtest figures` -->\n", timed.name);
+        if let Some((before, rest)) = text.split_once(&begin)
+            && let Some((_, after)) = rest.split_once(END)
+        {
+            text = format!("{before}{begin}{}{END}{after}", table(timed));
+        }
+    }
+    Some(text)
+}
+
+/// Rows by their first cell, so that a claim measured by two scenarios has one row, of the newer run.
+fn claims(document: &str, sorted: &[&Timed]) -> Option<String> {
+    let (before, rest) = document.split_once(CLAIMS)?;
+    let (old, after) = rest.split_once(END)?;
+    let name = |line: &str| line.strip_prefix("| ")?.split_once(" | ").map(|(name, _)| name.to_owned());
+    let old = old.lines().skip(CLAIMS_HEAD.lines().count());
+    let mut rows: BTreeMap<String, String> = old.filter_map(|line| Some((name(line)?, line.to_owned()))).collect();
+    for timed in sorted {
+        for limit in &timed.limits {
+            let row = claim(timed, limit);
+            rows.extend(name(&row).map(|name| (name, row)));
+        }
+    }
+    let lines: String = rows.into_values().map(|line| format!("{line}\n")).collect();
+    Some(format!("{before}{CLAIMS}{CLAIMS_HEAD}{lines}{END}{after}"))
+}
+
+fn claim(timed: &Timed, limit: &Limit) -> String {
+    let Limit { what, value, bound, holds, spread } = limit;
+    let rounds = spread.map_or("".to_owned(), |[low, high]| format!("{low:.2} – {high:.2}"));
+    let met = if *holds { "yes" } else { "**no**" };
+    let Run { date, commit, machine } = &timed.run;
+    let cells = [
+        what.clone(),
+        bound.to_string(),
+        format!("{value:.2}"),
+        rounds,
+        met.to_owned(),
+        format!("`{}`", short(&timed.command)),
+        format!("{date}, {commit}, {machine}"),
+    ];
+    format!("| {} |", cells.map(|text| cell(&text)).join(" | "))
+}
+
+/// Without what every command begins with.
+fn short(command: &str) -> &str {
+    command.strip_prefix("cargo run --release -p loadtest -- ").unwrap_or(command)
+}
+
+fn table(timed: &Timed) -> String {
+    let mut text = TABLE_HEAD.to_owned();
+    for row in &timed.rows {
+        let Row { contender, per_second, p50_us, p99_us, p999_us, cpu_us, client_busy, resident, .. } = row;
+        let least = row.rates.iter().copied().reduce(f64::min).unwrap_or(*per_second);
+        let most = row.rates.iter().copied().reduce(f64::max).unwrap_or(*per_second);
+        let cells = [
+            contender.clone(),
+            whole(*per_second),
+            format!("{} – {}", whole(least), whole(most)),
+            some(*p50_us, 0),
+            some(*p99_us, 0),
+            some(*p999_us, 0),
+            some(*cpu_us, 1),
+            some(crate::prove::mebibytes(*resident), 1),
+            some(*client_busy, 2),
+        ];
+        // Writing to a string cannot fail.
+        writeln!(text, "| {} |", cells.map(|text| cell(&text)).join(" | ")).ok();
+    }
+    let setting: Vec<_> = timed.setting.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let Run { date, commit, machine } = &timed.run;
+    writeln!(text, "\n`{}`; {}. {date}, {commit}, {machine}.", short(&timed.command), setting.join("; ")).ok();
+    text
+}
+
+/// A number with so many decimals; nothing where there is none.
+fn some(value: f64, decimals: usize) -> String {
+    if value == 0.0 { String::new() } else { format!("{value:.decimals$}") }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is positive and below 2^53")]
+fn whole(rate: f64) -> String {
+    document::grouped(rate.round() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prove::Bound;
+
+    fn timed(name: &str, at: &str, value: f64) -> Timed {
+        let row = Row { contender: "a | b".into(), per_second: 12_345.4, rates: vec![9.0, 12_345.4], ..Row::default() };
+        Timed {
+            name: name.into(),
+            command: format!("cargo run --release -p loadtest -- {name}"),
+            setting: [("connections".to_owned(), "64".to_owned())].into(),
+            rows: vec![row],
+            limits: vec![Limit::new("ratio", value, Bound::AtLeast(2.0)).spread(Some([1.0, 3.0]))],
+            at: at.into(),
+            run: Run { date: "2026-01-02".into(), commit: "abc".into(), machine: "m".into() },
+        }
+    }
+
+    #[test]
+    fn the_newer_of_two_figures_is_shown_and_what_is_not_new_stays() {
+        let document = format!(
+            "# P\n{CLAIMS}{CLAIMS_HEAD}| kept | old |\n| ratio | old |\n{END}\n\
+             <!-- table peers: written by `loadtest figures` -->\nold\n{END}\n\
+             <!-- table s3: written by `loadtest figures` -->\nstays\n{END}\ntail\n"
+        );
+        let all = [timed("peers", "2", 1.5), timed("cached", "1", 2.5)];
+        let text = rendered(&document, &all).unwrap();
+        let claim = "| ratio | at least 2 | 1.50 | 1.00 – 3.00 | **no** | `peers` | 2026-01-02, abc, m |\n";
+        assert!(text.contains(claim) && text.contains("| kept | old |\n"), "{text}");
+        assert!(text.contains("| a \\| b | 12,345 | 9 – 12,345 |  |"), "{text}");
+        assert!(text.contains("\nstays\n") && text.ends_with("tail\n") && !text.contains("\nold\n"), "{text}");
+        assert!(text.contains("`peers`; connections 64. 2026-01-02, abc, m."), "{text}");
+        assert_eq!(rendered(&text, &all).unwrap(), text);
+        assert!(rendered("no table", &[]).is_none());
+    }
+}

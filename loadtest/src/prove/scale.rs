@@ -1,0 +1,263 @@
+//! `loadtest scale`: what a decision costs as one thing grows. A curve each: connections, the size of questions, the
+//! number of authorizers, what is cached, what waits for Kafka. Curves claim nothing; they are read.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::ensure;
+
+use super::countersign::{Proved, Setting};
+use super::outcome::{Outcome, Row};
+use super::turns::{self, Turn};
+use super::{Options, countersign, peers};
+use crate::laboratory::Laboratory;
+use crate::laboratory::pingora::Pingora;
+use crate::load::{Load, Mix, QUESTION_SIZE};
+use crate::question::Question;
+use crate::up;
+
+const CONNECTIONS: [usize; 7] = [1, 4, 16, 64, 256, 512, 1000];
+/// Bytes of a question.
+const SIZES: [usize; 6] = [512, 1024, 4 << 10, 16 << 10, 64 << 10, 256 << 10];
+const AUTHORIZERS: [usize; 4] = [1, 2, 4, 8];
+const KEYS: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
+/// Shares of `--records`.
+const BACKLOGS: [u64; 4] = [0, 10, 50, 100];
+const NOBODY: &str = "[kafka]\nbrokers = [\"127.0.0.1:1\"]\ntopic = \"countersign.decisions\"\n";
+
+/// What grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Curve {
+    /// 1 to 1,000; cached
+    Connections,
+    /// 0.5 to 256 KiB; cached
+    QuestionSize,
+    /// 1 to 8 that must all allow; uncached
+    Authorizers,
+    /// A thousand to a million keys, at most `--keys`; cached
+    CacheSize,
+    /// Nothing to `--records`; cached
+    Backlog,
+}
+
+impl Curve {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::QuestionSize => "question-size",
+            Self::Authorizers => "authorizers",
+            Self::CacheSize => "cache-size",
+            Self::Backlog => "backlog",
+        }
+    }
+}
+
+/// Measure what a decision costs as one thing grows
+#[derive(Debug, clap::Args)]
+pub struct Command {
+    curve: Curve,
+    #[command(flatten)]
+    options: Options,
+    /// Write the outcome as JSON to this file too
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+impl Command {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { curve, options, json } = self;
+        let load = super::load_before()?;
+        let outcome = super::interruptible(measured(curve, &options))?;
+        super::told(&outcome, json.as_deref(), &format!("scale {} {options}", curve.name()), load)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A server under a load.
+struct Point {
+    name: String,
+    connections: usize,
+    mix: Mix,
+}
+
+async fn measured(curve: Curve, options: &Options) -> anyhow::Result<Outcome> {
+    let binary = up::binary().await?;
+    let bench = Bench::start(options, &binary).await?;
+    let rows = match curve {
+        Curve::Connections => bench.connections().await?,
+        Curve::QuestionSize => bench.sizes().await?,
+        Curve::Authorizers => bench.authorizers().await?,
+        Curve::CacheSize => bench.keys().await?,
+        Curve::Backlog => bench.backlogs().await?,
+    };
+    let Options { rounds, seconds, warm_up, .. } = options;
+    let setting = BTreeMap::from([
+        ("turns", format!("{rounds} of {seconds} s after {warm_up} s")),
+        ("durability", "synced".to_owned()),
+    ]);
+    let (scenario, binary) = (format!("scale-{}", curve.name()), binary.display().to_string());
+    Ok(Outcome { scenario, binary, setting, rows, ratios: BTreeMap::new(), limits: Vec::new() })
+}
+
+/// What every curve stands on.
+struct Bench<'a> {
+    options: &'a Options,
+    binary: &'a Path,
+    lab: Laboratory,
+    constant: Pingora,
+}
+
+impl<'a> Bench<'a> {
+    async fn start(options: &'a Options, binary: &'a Path) -> anyhow::Result<Self> {
+        let lab = Laboratory::open()?;
+        let constant = lab.pingora(&peers::loadtest()?).start().await?;
+        Ok(Self { options, binary, lab, constant })
+    }
+
+    async fn countersign(&self, tables: &str) -> anyhow::Result<Proved> {
+        let setting = Setting { url: &self.constant.url(), durability: "synced", tables };
+        countersign::start_as(&self.lab, self.binary, &self.options.spool_in, &peers::question(), &setting).await
+    }
+
+    async fn connections(&self) -> anyhow::Result<Vec<Row>> {
+        let points = CONNECTIONS.map(|connections| Point {
+            name: connections.to_string(),
+            connections,
+            mix: Mix::of(peers::question()),
+        });
+        self.side_by_side(&self.countersign("").await?, &points).await
+    }
+
+    async fn sizes(&self) -> anyhow::Result<Vec<Row>> {
+        let points = SIZES.map(|size| Point {
+            name: bytes(size),
+            connections: self.options.connections,
+            mix: Mix::of(peers::question().size(size)),
+        });
+        self.side_by_side(&self.countersign("").await?, &points).await
+    }
+
+    async fn authorizers(&self) -> anyhow::Result<Vec<Row>> {
+        let points = AUTHORIZERS.map(|count| Point {
+            name: count.to_string(),
+            connections: self.options.connections,
+            mix: Mix::of(Question::new("alice", "s3:GetObject", &bucket(count), "a.csv").size(QUESTION_SIZE)),
+        });
+        self.side_by_side(&self.countersign(&routes(&self.constant.url())).await?, &points).await
+    }
+
+    /// One process that grows: its rounds at a size follow each other.
+    async fn keys(&self) -> anyhow::Result<Vec<Row>> {
+        let most = self.options.keys;
+        let proved = self.countersign(&format!("[cache]\nentries = {most}\nallow_ttl = \"1h\"\n")).await?;
+        let mut rows = Vec::new();
+        for keys in KEYS.into_iter().filter(|keys| *keys <= most) {
+            let question = Question::new("alice", "s3:GetObject", "reports", "home/alice/########.csv");
+            let mix = Mix::of(question.size(QUESTION_SIZE)).objects(keys);
+            self.answered(&proved, &mix, keys).await?;
+            rows.push(self.rounds(&proved, &crate::figures::grouped(keys), mix).await?);
+        }
+        Ok(rows)
+    }
+
+    /// The same, of what waits for Kafka.
+    async fn backlogs(&self) -> anyhow::Result<Vec<Row>> {
+        let proved = self.countersign(NOBODY).await?;
+        let mut rows = Vec::new();
+        let mix = Mix::of(peers::question());
+        for share in BACKLOGS {
+            let records = self.options.records / 100 * share;
+            let waiting = super::scrape::sum(&proved, "countersign_spool_undelivered_records").await?;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+            self.answered(&proved, &mix, records.saturating_sub(waiting as u64)).await?;
+            rows.push(self.rounds(&proved, &crate::figures::grouped(records), mix.clone()).await?);
+        }
+        Ok(rows)
+    }
+
+    /// Asks until so many answers have come.
+    async fn answered(&self, proved: &Proved, mix: &Mix, count: u64) -> anyhow::Result<()> {
+        let load = Load::new(proved.countersign.url()).connections(self.options.connections);
+        let running = load.mix(mix.clone()).start().await?;
+        let mut left = count;
+        while left > 0 {
+            let some = left.min(10_000);
+            ensure!(running.answered(some).await, "it answers no more\n{}", proved.countersign.log_tail());
+            left -= some;
+        }
+        running.stop().await?;
+        Ok(())
+    }
+
+    async fn rounds(&self, proved: &Proved, name: &str, mix: Mix) -> anyhow::Result<Row> {
+        let point = Point { name: name.to_owned(), connections: self.options.connections, mix };
+        let mut all = Vec::new();
+        for _ in 0..self.options.rounds {
+            all.push(self.turn(proved, &point).await?);
+        }
+        turns::row(name, &all)
+    }
+
+    /// Points of one process in turns.
+    async fn side_by_side(&self, proved: &Proved, points: &[Point]) -> anyhow::Result<Vec<Row>> {
+        let mut all: Vec<Vec<Turn>> = points.iter().map(|_| Vec::new()).collect();
+        for round in 0..self.options.rounds {
+            for index in (0..points.len()).map(|offset| (round + offset) % points.len()) {
+                if let (Some(point), Some(turns)) = (points.get(index), all.get_mut(index)) {
+                    turns.push(self.turn(proved, point).await?);
+                }
+            }
+        }
+        points.iter().zip(&all).map(|(point, turns)| turns::row(&point.name, turns)).collect()
+    }
+
+    async fn turn(&self, proved: &Proved, point: &Point) -> anyhow::Result<Turn> {
+        let (warm_up, duration) = self.options.turn();
+        let load = Load::new(proved.countersign.url()).connections(point.connections).mix(point.mix.clone());
+        let load = load.warm_up(warm_up).duration(duration);
+        let pid = peers::pid(&proved.countersign)?;
+        let turn = turns::under(load, &[pid], self.options, |report| turns::only_allows(&point.name, report)).await?;
+        eprintln!("{:<12} {:>8.0}/s", point.name, turn.per_second);
+        Ok(turn)
+    }
+}
+
+fn bytes(size: usize) -> String {
+    if size < 1024 { format!("{size} B") } else { format!("{} KiB", size / 1024) }
+}
+
+fn bucket(count: usize) -> String {
+    format!("asks-{count}")
+}
+
+/// As many authorizers as the longest route has, and a route by bucket for each number of them. The first is there.
+fn routes(url: &str) -> String {
+    let most = AUTHORIZERS.iter().copied().max().unwrap_or(1);
+    let name = |number: usize| if number == 0 { "constant".to_owned() } else { format!("constant-{number}") };
+    let authorizers: String =
+        (1..most).map(|number| format!("[[authorizer]]\nname = \"{}\"\nurl = \"{url}\"\n", name(number))).collect();
+    let routes = AUTHORIZERS.map(|count| {
+        let ask: Vec<_> = (0..count).map(|number| format!("\"{}\"", name(number))).collect();
+        format!(
+            "[[route]]\nname = \"{count}\"\nmatch = {{ bucket = [\"{}\"] }}\nask = [{}]\ncombine = \"all\"\n",
+            bucket(count),
+            ask.join(", ")
+        )
+    });
+    let rest = "[[route]]\nname = \"rest\"\nask = [\"constant\"]\n";
+    format!("[cache]\nallow_ttl = \"0s\"\ndeny_ttl = \"0s\"\n{authorizers}{}{rest}", routes.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_ask_as_many_as_they_say() {
+        let text = routes("http://h/");
+        assert_eq!(text.matches("[[authorizer]]").count(), 7);
+        assert!(text.contains("bucket = [\"asks-2\"] }\nask = [\"constant\", \"constant-1\"]\n"), "{text}");
+        assert_eq!((bytes(512), bytes(4096)), ("512 B".to_owned(), "4 KiB".to_owned()));
+    }
+}
