@@ -149,7 +149,7 @@ impl Part {
     /// Freezes it: it keeps its connections and answers nothing.
     pub fn freeze(&self) {
         if let Some(process) = &self.process {
-            process.signal(Signal::STOP);
+            process.freeze();
         }
     }
 

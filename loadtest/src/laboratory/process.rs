@@ -59,6 +59,14 @@ impl Process {
         kill_process_group(self.group, signal).ok();
     }
 
+    /// Stops it where it is. Returns when it has stopped or ended: after the signal alone its threads go on for a while,
+    /// and may answer.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.group), options).ok();
+    }
+
     /// Asks the group to end, waits up to `grace` for its leader, then ends what is left. Blocks.
     pub fn end(&mut self, grace: Duration) {
         if !grace.is_zero() {
