@@ -22,6 +22,7 @@ mod disk_faults; // a disk that refuses or is slow: what is denied, counted and 
 mod fail_closed; // every fault ends as a deny with its reason and its record
 mod framing; // where a question ends: two ends, no end, and what follows it
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
+mod fuzz; // mutated bytes against everything that reads bytes
 mod logs; // told once, never waited for, harmless to a terminal
 mod migration; // an old authorizer replaced, under a MinIO that never notices
 mod minio; // a real MinIO, a real OPA, a real Kafka
