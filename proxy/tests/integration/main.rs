@@ -47,6 +47,7 @@ mod status; // the page for people, in a real browser
 mod strace; // write, sync, answer, as the kernel sees them
 mod suspicious; // forged questions on a real MinIO, refused, and honest ones, not
 mod syscalls; // every file system call fails once, and is the last once
+mod systemd; // what it is told, and the unit
 mod telemetry; // spans and metrics
 mod tidy; // the house rules
 mod topics; // what is said of them at start and by the probe
