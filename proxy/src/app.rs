@@ -5,9 +5,11 @@
 //! binds, at once, whether or not the spool is usable: a MinIO that finds nobody at start serves root unasked.
 //! Stop: drain, close the chain, ship what is left for a few seconds, flush spans.
 
+mod heartbeat;
 pub mod parts;
 pub mod reload;
 pub mod signals;
+mod systemd;
 mod topics;
 
 use std::net::{SocketAddr, TcpListener};
@@ -22,9 +24,11 @@ use pingora::server::{RunArgs, Server};
 use pingora::services::listening::Service;
 
 use crate::admin::{Admin, Readiness};
+use crate::app::heartbeat::{Beating, Heartbeat};
 use crate::app::parts::PartError;
 use crate::app::reload::{Hangup, Reloader};
 use crate::app::signals::Stop;
+use crate::app::systemd::Systemd;
 use crate::audit::accessed;
 use crate::audit::publisher::{Ending, Publisher};
 use crate::audit::spool::{Spool, StartError};
@@ -84,6 +88,7 @@ pub struct App {
     readiness: Readiness,
     draining: Draining,
     drain: Duration,
+    systemd: Systemd,
     /// Absent where there is no file to read again.
     reload: Option<(Reloader, Hangup)>,
 }
@@ -98,6 +103,7 @@ impl App {
             TcpListener::bind(address).map_err(|error| AppError::Bind { address, error })?;
         }
         let generation: Arc<str> = config.generation().into();
+        let systemd = Systemd::start(&generation).map_err(AppError::Thread)?;
         let metrics = Metrics::new(&parts::names(config, &generation));
         metrics.watch_log(log.lines_dropped());
         let decider = parts::decider(config, 1, &metrics)?;
@@ -120,12 +126,19 @@ impl App {
         let level = Box::new(log.level());
 
         let mut server = server();
-        server.add_service(service("front", Connections::new(front.clone()), config.listen.address, None));
-        server.add_service(service("admin", admin, config.admin.address, Some(1)));
-        let running = reload::Running { pipeline, front, access, spool: spool.clone(), metrics, level };
+        let heartbeat = Heartbeat {
+            systemd: systemd.clone(),
+            pipeline: pipeline.clone(),
+            listeners: vec![config.listen.address, config.admin.address],
+        };
+        let service = service("front", Connections::new(front.clone()), config.listen.address, None);
+        server.add_service(Beating { service, heartbeat });
+        server.add_service(self::service("admin", admin, config.admin.address, Some(1)));
+        let running =
+            reload::Running { pipeline, front, access, spool: spool.clone(), metrics, level, systemd: systemd.clone() };
         let reload = file.map(|file| Reloader::new(running, file.to_owned(), loaded));
         let drain = config.listen.drain;
-        Ok(Self { server, spool, publisher, accessed, looking, tracer, readiness, draining, drain, reload })
+        Ok(Self { server, spool, publisher, accessed, looking, tracer, readiness, draining, drain, systemd, reload })
     }
 
     /// One more listener in the same process; the demo's authorizer.
@@ -135,7 +148,8 @@ impl App {
 
     /// Answers until told to stop, then stops in order. Returns when everything has ended.
     pub fn run(self, stop: Stop) {
-        let Self { server, spool, publisher, accessed, looking, tracer, readiness, draining, drain, reload } = self;
+        let Self { server, spool, publisher, accessed, looking, tracer, readiness, draining, drain, systemd, reload } =
+            self;
         let hangup = reload.and_then(|(reloader, hangup)| match reloader.spawn() {
             Ok(()) => Some(hangup),
             Err(error) => {
@@ -146,6 +160,7 @@ impl App {
         let begin = move || {
             readiness.drain();
             draining.begin();
+            systemd.stopping(drain);
         };
         server.run(RunArgs { shutdown_signal: Box::new(stop.watch(drain, begin, hangup)) });
         tracing::info!("no longer listening; closing the chain");

@@ -11,6 +11,8 @@ pub mod disk;
 pub mod envelope;
 pub mod epoch;
 pub mod files;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod inventory;
 pub mod journal;
 pub mod keeper;

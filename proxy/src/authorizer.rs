@@ -4,6 +4,8 @@
 pub mod conformance;
 pub mod exchange;
 pub mod freshness;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod resolve;
 pub mod tls;
 pub mod url;

@@ -11,6 +11,8 @@
 pub mod adopt;
 mod check;
 pub mod diagnose;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod keys;
 pub mod meant;
 pub mod not_yet;

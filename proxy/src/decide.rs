@@ -165,6 +165,11 @@ impl Decider {
         }
     }
 
+    /// Takes every lock that a decision takes, and gives it back.
+    pub fn pulse(&self) {
+        self.memory.pulse();
+    }
+
     /// Takes back what was answered until now; see [`Rule`].
     pub fn purge(&self, rule: Rule) {
         self.memory.purge(rule);

@@ -36,18 +36,34 @@ const LINGER: Duration = Duration::from_secs(5);
 /// An answer is some hundred bytes; a peer that does not take them within this time is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What `read_timeout` is where nobody says otherwise.
+const USUAL_READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// MinIO closes connections that it does not use after 15 s; and a second for it to do so.
+const AHEAD: Duration = Duration::from_secs(16);
+
 #[derive(Debug)]
 pub struct Options {
     /// The decision endpoint; compared exactly, the query is ignored.
     pub path: String,
     pub tokens: Tokens,
-    /// From accept to the first byte, and from the first byte to the last of every question.
+    /// From accept to the first byte, but see [`Options::until_first_byte`], and from the first byte to the last of every
+    /// question.
     pub read_timeout: Duration,
     /// Between an answer and the first byte of the next question. MinIO closes idle connections after 15 s and never
     /// repeats a question, so this must be clearly more.
     pub keepalive: Duration,
     /// Bytes.
     pub max_body: usize,
+}
+
+impl Options {
+    /// How long a new connection may stay silent. Go's transport dials ahead: while a request waits for the connection
+    /// that is being made for it, another one comes free and takes the request, and the new connection is parked without
+    /// a byte, to be used up to [`AHEAD`] later. Closed at that very instant, it would cost a call, which is not repeated.
+    /// So the usual time is lengthened to more than that; a shorter one than usual was somebody's choice, and is kept to.
+    fn until_first_byte(&self) -> Duration {
+        if self.read_timeout < USUAL_READ_TIMEOUT { self.read_timeout } else { self.read_timeout.max(AHEAD) }
+    }
 }
 
 /// Set once, when the process begins to drain: from then on every answer closes its connection.

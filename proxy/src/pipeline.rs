@@ -154,6 +154,13 @@ impl Pipeline {
         self.in_force.store(Arc::new(before.followed_by(decider, options)));
     }
 
+    /// Takes what every decision takes, and gives it back: returns only where nothing in here is stuck. Says whether records
+    /// can be made durable.
+    pub fn pulse(&self) -> bool {
+        self.in_force.load_full().decider.pulse();
+        self.spool.is_available()
+    }
+
     /// The life of one question. Always ends in an answer, and in an allow only with a durable record.
     pub async fn answer(&self, inbound: Inbound) -> Reply {
         let in_force = self.in_force.load_full();

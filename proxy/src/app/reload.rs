@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use flume::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use super::parts::{self, PartError};
+use super::systemd::Systemd;
 use crate::admin::purge::Access;
 use crate::audit::lifecycle::{Event, RefusedConfig, ReloadBy};
 use crate::audit::spool::Spool;
@@ -59,6 +60,7 @@ pub struct Running {
     pub spool: Spool,
     pub metrics: Arc<Metrics>,
     pub level: Box<dyn Fn(tracing::Level) + Send>,
+    pub systemd: Systemd,
 }
 
 /// Reads again for as long as somebody may ask.
@@ -118,7 +120,10 @@ impl Reloader {
     fn reload(&mut self, by: ReloadBy) {
         // Before reading: what changes meanwhile is looked at again.
         self.watch.remember();
-        if let Err(refused) = self.take_over(by) {
+        self.running.systemd.reloading();
+        let taken = self.take_over(by);
+        self.running.systemd.reloaded(self.in_force.generation(), taken.is_ok());
+        if let Err(refused) = taken {
             for line in refused.to_string().lines() {
                 tracing::error!("configuration not used: {line}");
             }

@@ -80,7 +80,7 @@ impl Cursor {
     }
 }
 
-fn encode(generation: u64, next: u64) -> [u8; 28] {
+pub(super) fn encode(generation: u64, next: u64) -> [u8; 28] {
     let mut slot = [0; 28];
     let fields = MAGIC.iter().copied().chain(generation.to_le_bytes()).chain(next.to_le_bytes());
     let body: Vec<u8> = fields.collect();
@@ -91,7 +91,7 @@ fn encode(generation: u64, next: u64) -> [u8; 28] {
     slot
 }
 
-fn decode(slot: &[u8]) -> Option<(u64, u64)> {
+pub(super) fn decode(slot: &[u8]) -> Option<(u64, u64)> {
     let body = slot.get(..24)?;
     let crc = u32::from_le_bytes(slot.get(24..28)?.try_into().ok()?);
     if body.get(..8)? != MAGIC || crc32fast::hash(body) != crc {

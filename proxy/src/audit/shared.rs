@@ -150,6 +150,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Records are taken.
     pub available: AtomicBool,
+    /// The first try to open has not ended: what is queued is decided by what comes of it.
+    pub starting: AtomicBool,
     /// `close` was called, or the writer is gone.
     pub closed: AtomicBool,
     pub unavailable: AtomicU64,
@@ -199,6 +201,7 @@ impl Shared {
             clock,
             metrics,
             available: AtomicBool::new(false),
+            starting: AtomicBool::new(true),
             closed: AtomicBool::new(false),
             unavailable: AtomicU64::new(0),
             timeout: AtomicU64::new(0),

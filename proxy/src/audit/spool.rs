@@ -61,8 +61,8 @@ struct KeeperThread {
 }
 
 impl Spool {
-    /// Returns at once; the spool is opened in the background, again and again until that succeeds. Until then, and
-    /// whenever records cannot be made durable, `append` answers `audit_unavailable`.
+    /// Returns at once; the spool is opened in the background, again and again until that succeeds. `append` waits for the
+    /// first try; after it, and whenever records cannot be made durable, it answers `audit_unavailable`.
     /// Errors: only what waiting cannot mend.
     pub fn start(
         options: Options,
@@ -117,7 +117,8 @@ impl Spool {
     /// Errors: `audit_unavailable` (cannot be written now), `audit_timeout` (not durable by `deadline`),
     /// `overload` (the writer's queue is full until `deadline`). They are counted here.
     pub async fn append(&self, draft: Draft, level: Durability, deadline: Instant) -> Result<Receipt, Reason> {
-        if !self.shared.available.load(Ordering::Acquire) {
+        // Questions come as soon as the front listens. The few milliseconds that opening takes are no outage.
+        if !self.shared.available.load(Ordering::Acquire) && !self.shared.starting.load(Ordering::Acquire) {
             return Err(self.refuse(Reason::AuditUnavailable));
         }
         let (waiter, mut told) = oneshot::channel();

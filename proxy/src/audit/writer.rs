@@ -181,6 +181,7 @@ impl Writer {
         if self.outage.is_some() && now >= self.retry_at {
             self.try_recover(now);
         }
+        self.shared.starting.store(false, Ordering::Release);
         self.begin_batch();
         let mut closing = false;
         for item in items.drain(..) {

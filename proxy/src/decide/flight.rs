@@ -86,7 +86,6 @@ impl Flights {
         self.0.lock().get(key)?.last_fault
     }
 
-    #[cfg(test)]
     pub fn under_way(&self) -> usize {
         self.0.lock().len()
     }

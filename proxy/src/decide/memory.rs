@@ -138,6 +138,14 @@ impl Memory {
         }
     }
 
+    /// Takes every lock in here, and gives it back.
+    pub fn pulse(&self) {
+        self.flights.under_way();
+        if let Some(cache) = &self.cache {
+            cache.pulse();
+        }
+    }
+
     pub fn rechecks(&self) -> Option<&Rechecks> {
         self.rechecks.as_ref()
     }

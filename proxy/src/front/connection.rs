@@ -36,7 +36,7 @@ impl ServerApp for Connections {
             return self.front.process_new(stream, shutdown).await;
         }
         let mut next = Some((stream, None));
-        let mut wait = self.front.options.load().read_timeout;
+        let mut wait = self.front.options.load().until_first_byte();
         while let Some((mut stream, sent_ahead)) = next.take() {
             // A peer that does not wait for answers may have sent the next question along with the one before.
             let first = match sent_ahead {

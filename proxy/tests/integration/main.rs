@@ -20,9 +20,11 @@ mod crash; // kill -9 under load
 mod damage; // a spool damaged at random, thousands of times
 mod demo; // the README's first command
 mod disk_faults; // a disk that refuses or is slow: what is denied, counted and amended
+mod drain; // restarts under load: no call fails, no record is missing
 mod fail_closed; // every fault ends as a deny with its reason and its record
 mod framing; // where a question ends: two ends, no end, and what follows it
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
+mod fuzz; // mutated bytes against everything that reads bytes
 mod logs; // told once, never waited for, harmless to a terminal
 mod matrix; // every fault under every durability, combination and state of the cache
 mod migration; // an old authorizer replaced, under a MinIO that never notices
@@ -47,6 +49,7 @@ mod status; // the page for people, in a real browser
 mod strace; // write, sync, answer, as the kernel sees them
 mod suspicious; // forged questions on a real MinIO, refused, and honest ones, not
 mod syscalls; // every file system call fails once, and is the last once
+mod systemd; // what it is told, and the unit
 mod telemetry; // spans and metrics
 mod tidy; // the house rules
 mod topics; // what is said of them at start and by the probe

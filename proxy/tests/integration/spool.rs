@@ -128,6 +128,20 @@ fn frame_ends(bytes: &[u8]) -> Vec<usize> {
     }
 }
 
+/// The front listens first: what is asked in the milliseconds until the spool is open was refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_waits_for_the_first_try_to_open() {
+    let home = tempfile::tempdir().unwrap();
+    let (spool, _backlog) = start(home.path(), |_| {});
+    assert!(append(&spool, "early").await.is_ok());
+    // Where that fails it is an outage, and nothing waits any longer.
+    let nowhere = home.path().join("no/volume");
+    let (spool, _backlog) = start(&nowhere, |_| {});
+    for _ in 0..2 {
+        assert_eq!(append(&spool, "lost").await, Err(Reason::AuditUnavailable));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn chain_is_whole_across_processes() {
     let home = tempfile::tempdir().unwrap();

@@ -28,6 +28,7 @@ pub struct Countersign {
     level: &'static str,
     spool: String,
     files: Vec<(String, String)>,
+    env: Vec<(String, String)>,
 }
 
 impl Countersign {
@@ -46,7 +47,14 @@ impl Countersign {
             level: "info",
             spool: "{dir}/spool".to_owned(),
             files: Vec::new(),
+            env: Vec::new(),
         }
+    }
+
+    /// A setting of its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     /// Everything in the log that there is to say.
@@ -144,6 +152,9 @@ impl Countersign {
         let mut setup = Laboratory::open().unwrap().countersign(Path::new(binary())).config(&self.config());
         for (name, text) in &self.files {
             setup = setup.file(name, text);
+        }
+        for (name, value) in &self.env {
+            setup = setup.env(name, value);
         }
         Running { part: setup.start().await.unwrap(), spool: self.spool }
     }

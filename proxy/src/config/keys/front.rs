@@ -30,7 +30,8 @@ pub static LISTEN: &[Key] = &[
         Takes::Time(millis(100), seconds(300)),
         Given::Default("\"10s\""),
         "From accepting a connection to its first byte, and from the first byte of a question to its last. Between \
-         questions `keepalive` counts.",
+         questions `keepalive` counts. From 10 s on a new connection may stay silent for 16 s at least: MinIO dials ahead, \
+         and uses what it has dialed within 15 s.",
     ),
     key(
         "deadline",

@@ -1,0 +1,3 @@
+module countersign/go_minio
+
+go 1.25

@@ -1,0 +1,160 @@
+//! Restarts under load without a failed call: two instances, and between them and a client with MinIO's transport what
+//! moves new connections to the one that is ready.
+
+mod client;
+
+use std::time::Duration;
+
+use loadtest::figures::Claim;
+use loadtest::stub::{Script, Stub};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use crate::support::{Countersign, Running, eventually, http, question};
+use client::{Client, Pauses, Summary};
+
+const COMMAND: &str = "cargo test -p countersign --test integration drain";
+/// Instead of MinIO's 15 s and the default of 17 s: the same second and more between the two.
+const IDLE: Duration = Duration::from_millis(1000);
+const DRAIN: &str = "drain = \"1800ms\"";
+
+fn number(variable: &str, default: usize) -> usize {
+    std::env::var(variable).ok().map_or(default, |text| text.parse().expect(variable))
+}
+
+/// Two instances with a spool each, behind one client.
+struct Pair {
+    instances: Vec<Running>,
+    client: Client,
+}
+
+impl Pair {
+    async fn start(stub: &Stub, listen: &str, idle: Duration, pauses: &[Pauses], restarts: usize) -> Option<Self> {
+        // Nothing of what is to be looked for may give way.
+        let size = format!("{}MiB", 256 * (1 + restarts / 20));
+        let mut instances = Vec::new();
+        for _ in 0..2 {
+            instances.push(Countersign::asking(&stub.url()).listen(listen).max_size(&size).start().await);
+        }
+        let client = Client::start(&instances, idle, pauses).await?;
+        Some(Self { instances, client })
+    }
+
+    /// SIGTERM to one of them and a new process in its place, in turn, as soon as the other one is at work.
+    async fn restart(&mut self, times: usize) {
+        for n in 0..times {
+            serves(&self.instances[(n + 1) % 2]).await;
+            self.replace(n % 2).await;
+        }
+    }
+
+    async fn replace(&mut self, which: usize) {
+        let gone = &mut self.instances[which];
+        gone.signal("TERM");
+        gone.ended().await;
+        gone.start_again().await;
+    }
+
+    /// What the client met, and how many of its answers have no record in either spool.
+    async fn end(mut self) -> (Summary, usize) {
+        let summary = self.client.end();
+        for instance in &mut self.instances {
+            instance.stop().await;
+        }
+        let missing = client::without_record(&summary.answers, &self.instances);
+        (summary, missing)
+    }
+}
+
+/// Questions come to it.
+async fn serves(instance: &Running) {
+    let decided = "countersign_front_requests_total{client=\"local\",outcome=\"decided\"}";
+    let before = instance.metric(decided).await;
+    eventually("the client's questions come here", async || (instance.metric(decided).await > before).then_some(()))
+        .await;
+}
+
+/// `times` restarts under load, and what came of them.
+async fn restarted(
+    stub: &Stub,
+    listen: &str,
+    idle: Duration,
+    pauses: &[Pauses],
+    times: usize,
+) -> Option<(Summary, usize)> {
+    let mut pair = Pair::start(stub, listen, idle, pauses, times).await?;
+    pair.restart(times).await;
+    Some(pair.end().await)
+}
+
+/// Around the end of the transport's idle time: there a server that closes first costs calls.
+fn around(idle: Duration, callers: usize) -> Pauses {
+    Pauses { callers, from: idle.mul_f64(0.9), to: idle.mul_f64(1.05) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_fails_while_instances_are_restarted() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let times = number("COUNTERSIGN_RESTARTS", 20).div_ceil(2);
+    let usual_times = number("COUNTERSIGN_RESTARTS_USUAL", 1);
+    let usual = Duration::from_secs(15);
+    let (busy, rare) = ([Pauses::busy(12), around(IDLE, 24)], [Pauses::busy(4), around(usual, 64)]);
+    // At the same time, which spares the test most of its time; the last with the times that users have.
+    let all = tokio::join!(
+        restarted(&stub, DRAIN, IDLE, &busy, times),
+        restarted(&stub, DRAIN, IDLE, &busy, times),
+        restarted(&stub, "", usual, &rare, usual_times),
+    );
+    let (Some(one), Some(two), Some(three)) = all else { return };
+    let all = [one, two, three];
+
+    let sum = |of: fn(&Summary) -> usize| all.iter().map(|(summary, _)| of(summary)).sum::<usize>();
+    let missing: usize = all.iter().map(|(_, missing)| missing).sum();
+    for (summary, _) in &all {
+        assert_eq!(summary.failures, Vec::<String>::new());
+        assert!(summary.late >= 10, "too few connections were used near the end of their idle time: {summary}");
+        assert!(summary.closing > 0, "no answer told the client that its connection ends: {summary}");
+    }
+    assert_eq!(missing, 0, "answers without a record");
+    a_drain_shorter_than_the_idle_time_fails_calls(&stub).await;
+    Claim::new("restarts", COMMAND)
+        .figure("restarts", 2 * times + usual_times)
+        .figure("calls", sum(|summary| summary.calls))
+        .figure("on connections about to be closed for idleness", sum(|summary| summary.late))
+        .figure("failed", sum(|summary| summary.failures.len()))
+        .figure("records missing", missing)
+        .control("answers left out of the spools are found missing")
+        .control("a drain shorter than the client's idle time fails calls")
+        .write()
+        .unwrap();
+}
+
+/// The control: the same client, and a drain that ends while connections are idle.
+async fn a_drain_shorter_than_the_idle_time_fails_calls(stub: &Stub) {
+    // Pauses that end when the process does: its drain is nothing, and what is under way has two seconds.
+    let pauses = [Pauses { callers: 1500, from: Duration::from_millis(1200), to: Duration::from_millis(4500) }];
+    let pair = Pair::start(stub, "drain = \"0s\"", Duration::from_secs(15), &pauses, 0).await;
+    let mut pair = pair.expect("it was built before");
+    let mut restarts = 0;
+    while pair.client.failed() == 0 {
+        restarts += 1;
+        assert!(restarts <= 20, "nothing fails, so that the other test shows nothing");
+        pair.replace(restarts % 2).await;
+    }
+    let (summary, missing) = pair.end().await;
+    println!("{restarts} restarts: {summary}; {:?}", summary.failures.first());
+    assert_eq!(missing, 0, "an answer that came has its record");
+}
+
+/// Go's transport dials ahead, and may use the connection long after. Up to MinIO's 15 s it is answered.
+#[tokio::test]
+async fn a_connection_that_was_dialed_ahead_is_answered() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let proxy = Countersign::asking(&stub.url()).start().await;
+    let mut ahead = TcpStream::connect(proxy.address()).await.unwrap();
+    // Longer than `read_timeout`, which counts from the first byte on.
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let asked = question("alice", "s3:GetObject", "reports", "a.txt").to_string();
+    ahead.write_all(&http::request("POST", "/", &[], asked.as_bytes())).await.unwrap();
+    assert!(http::read(&mut ahead).await.expect("an answer").allowed());
+}
