@@ -20,8 +20,8 @@ mod damage; // a spool damaged at random, thousands of times
 mod demo; // the README's first command
 mod disk_faults; // a disk that refuses or is slow: what is denied, counted and amended
 mod fail_closed; // every fault ends as a deny with its reason and its record
-mod framing; // where a question ends: two ends, no end, and what follows it
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
+mod hostile; // a catalogue of hostile input, at the front and from authorizers
 mod logs; // told once, never waited for, harmless to a terminal
 mod migration; // an old authorizer replaced, under a MinIO that never notices
 mod minio; // a real MinIO, a real OPA, a real Kafka
