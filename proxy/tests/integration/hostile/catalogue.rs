@@ -143,18 +143,23 @@ fn every_input_of_the_catalogue_is_tried_or_listed() {
     assert_eq!((only_listed(&front, &FRONT), only_listed(&authorizer, &AUTHORIZER)), (8, 12), "not tried here");
 }
 
+/// `module::test`, in a file of that name.
+fn exists(rust: &[files::File], name: &str) -> bool {
+    let (module, test) = name.rsplit_once("::").unwrap();
+    let end = format!("/{module}.rs");
+    rust.iter().any(|file| file.path.ends_with(&end) && file.text.contains(&format!("fn {test}(")))
+}
+
 #[test]
 fn every_test_that_is_named_exists() {
     let rust = files::rust();
-    let exists = |name: &str| {
-        let (module, test) = name.rsplit_once("::").unwrap();
-        let end = format!("/{module}.rs");
-        rust.iter().any(|file| file.path.ends_with(&end) && file.text.contains(&format!("fn {test}(")))
-    };
-    assert!(!exists("front::there_is_no_such_test"));
+    assert!(!exists(&rust, "front::there_is_no_such_test"));
     let listed = FRONT.iter().chain(&AUTHORIZER);
     assert!(listed.clone().all(|one| !one.why.is_empty() && !one.tests.is_empty()));
-    let absent: Vec<String> =
-        listed.flat_map(|one| one.tests).filter(|name| !exists(name)).map(|name| (*name).to_owned()).collect();
+    let page = std::fs::read_to_string(files::root().join("docs/SECURITY.md")).unwrap();
+    let on_the_page: Vec<&str> = page.split('`').filter(|word| word.contains("::") && !word.contains(' ')).collect();
+    assert!(on_the_page.len() > 8, "{on_the_page:?}");
+    let named = listed.flat_map(|one| one.tests).chain(&on_the_page);
+    let absent: Vec<String> = named.filter(|name| !exists(&rust, name)).map(|name| (*name).to_owned()).collect();
     files::fail_on(&absent);
 }

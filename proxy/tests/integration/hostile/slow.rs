@@ -1,14 +1,15 @@
-//! Connections that are held: H19, H20, H21. They drip, fall silent or never speak, in the head and in the body, while
-//! good questions go on. What it costs those in time is `loadtest prove drips`; here it is that each is closed by the
-//! process, and that nobody else is refused.
+//! Connections that are held: H19, H20, H21. They drip, fall silent, never speak or never listen, while good questions go
+//! on. What it costs those in time is `loadtest prove drips`; here it is that each is closed by the process, that nobody
+//! else is refused, and what becomes of a process that they leave without descriptors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use loadtest::stub::{Script, Stub};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use super::ledger::{Found, Kept, descriptors, left_open};
@@ -66,6 +67,10 @@ pub async fn held() -> Found {
     while left.load(Ordering::SeqCst) > 0 {
         good(&proxy, &mut found, &mut kept).await;
     }
+    found.tried += 1;
+    if !never_listens(&proxy).await {
+        found.complain("H21 answers that nobody takes", "not closed");
+    }
     while let Some(ended) = holding.join_next().await {
         let (what, said) = ended.unwrap();
         if said.as_deref() != Some(b"") {
@@ -107,6 +112,55 @@ async fn hold(stream: TcpStream, at_once: &[u8], drip: &[u8]) -> Option<Vec<u8>>
         () = drips => false,
     };
     ended.then_some(said)
+}
+
+/// Asks on and on and takes no answer, until the process closes; false where it does not. Empty questions, which are
+/// quick and have no record.
+async fn never_listens(proxy: &Running) -> bool {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(proxy.address()).await.unwrap();
+    let probes = sized("").repeat(100);
+    let asking = async { while stream.write_all(&probes).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, asking).await.is_ok()
+}
+
+/// More silent connections than it has descriptors for: questions wait or are denied meanwhile, and it comes back by itself.
+#[tokio::test]
+async fn a_process_without_descriptors_allows_nothing_unrecorded_and_comes_back() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let listen = format!("drain = \"0s\"\nread_timeout = \"{READ_TIMEOUT}\"");
+    let mut proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+    let (mut found, mut kept) = (Found::default(), Vec::new());
+    good(&proxy, &mut found, &mut kept).await;
+    let before = descriptors(&proxy);
+    let few = Rlimit { current: Some(before as u64 + 20), maximum: Some(20_000) };
+    let pid = Pid::from_raw(i32::try_from(proxy.pid()).unwrap());
+    prlimit(pid, Resource::Nofile, few).unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..EACH {
+        silent.push(TcpStream::connect(proxy.address()).await.unwrap());
+    }
+    eventually("there are no more", async || (descriptors(&proxy) >= before + 19).then_some(())).await;
+    let good_ones = sized(asked());
+    let meanwhile = futures_util::future::join_all((0..10).map(|_| heard(&proxy, &good_ones))).await;
+    for bytes in &meanwhile {
+        for answer in http::several(bytes).0 {
+            assert_eq!(answer.allowed(), answer.reason() == "allowed", "{answer:?}");
+            if answer.header("x-countersign-decision").is_some() {
+                kept.push(Kept::new("without descriptors", &answer));
+            }
+        }
+    }
+    for mut stream in silent {
+        let ended = tokio::time::timeout(PATIENCE, stream.read(&mut [0; 1])).await;
+        assert!(ended.is_ok(), "a silent connection is held for ever");
+    }
+    good(&proxy, &mut found, &mut kept).await;
+    assert_eq!(left_open(&proxy, before).await, None);
+    proxy.stop().await;
+    found.compare(&kept, proxy.records());
+    found.assert();
 }
 
 async fn good(proxy: &Running, found: &mut Found, kept: &mut Vec<Kept>) {
