@@ -43,7 +43,8 @@ pub enum Done {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Raw {
     CloseAtOnce,
-    ResetAtOnce,
+    /// At the question's first byte. Before it, it can also be that there is no connection.
+    ResetAtFirst,
     /// In the middle of the question.
     ResetInQuestion,
     /// Nothing more will be said, although everything is read.
@@ -312,7 +313,10 @@ fn played(plays: &Plays, received: &Received) -> Vec<Step> {
 async fn treated(mut stream: TcpStream, raw: Raw) {
     match raw {
         Raw::CloseAtOnce => {}
-        Raw::ResetAtOnce => stream.set_zero_linger().unwrap(),
+        Raw::ResetAtFirst => {
+            drop(stream.read_exact(&mut [0; 1]).await);
+            stream.set_zero_linger().unwrap();
+        }
         Raw::ResetInQuestion => {
             drop(stream.read_exact(&mut [0; 10]).await);
             stream.set_zero_linger().unwrap();

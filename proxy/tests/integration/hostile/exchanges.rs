@@ -287,7 +287,7 @@ fn ends() -> Vec<Row> {
     let chunked = framed("Transfer-Encoding: chunked\r\n", &format!("f\r\n{ALLOW}\r\n0\r\n\r\n"));
     let mut rows = vec![
         Row::new("F63", "closed at once", Done::Raw(Raw::CloseAtOnce), ConnectionLost),
-        Row::new("F63", "reset at once", Done::Raw(Raw::ResetAtOnce), ConnectionLost),
+        Row::new("F63", "reset at the first byte", Done::Raw(Raw::ResetAtFirst), ConnectionLost),
         Row::new("F63", "reset in the question", Done::Raw(Raw::ResetInQuestion), ConnectionLost),
         Row::new("F63", "closed on one side", Done::Raw(Raw::HalfClose), ConnectionLost),
         plays("F63", "reset behind an answer", vec![send(allow()), Step::Reset], Allowed),
