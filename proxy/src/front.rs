@@ -4,6 +4,7 @@
 pub mod body;
 pub mod connection;
 pub mod framing;
+pub mod target;
 pub mod tokens;
 
 use std::net::SocketAddr;
@@ -196,8 +197,7 @@ impl Front {
         if head.method != Method::POST {
             return Asked::Refused { client: None, reason: Reason::MethodNotAllowed };
         }
-        // As sent: of an absolute target, `uri` has only the path.
-        if head.raw_path().split(|byte| *byte == b'?').next() != Some(options.path.as_bytes()) {
+        if !target::is(session, &options.path) {
             return Asked::Refused { client: None, reason: Reason::UnknownPath };
         }
         let Some(client) = options.tokens.client(&head.headers) else {

@@ -93,6 +93,11 @@ impl Script {
         Self(Arc::new(move |received| answer(received).steps()))
     }
 
+    /// Anything at all, depending on the question.
+    pub fn by_steps(steps: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(steps))
+    }
+
     /// Anything at all, the same for each question.
     pub fn steps(steps: Vec<Step>) -> Self {
         Self(Arc::new(move |_| steps.clone()))

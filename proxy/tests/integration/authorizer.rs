@@ -3,7 +3,7 @@
 
 mod decided;
 pub mod encrypted;
-mod evil;
+pub mod evil;
 mod pool;
 
 use std::sync::Arc;

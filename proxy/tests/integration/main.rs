@@ -22,9 +22,9 @@ mod demo; // the README's first command
 mod disk_faults; // a disk that refuses or is slow: what is denied, counted and amended
 mod drain; // restarts under load: no call fails, no record is missing
 mod fail_closed; // every fault ends as a deny with its reason and its record
-mod framing; // where a question ends: two ends, no end, and what follows it
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
 mod fuzz; // mutated bytes against everything that reads bytes
+mod hostile; // a catalogue of hostile input, at the front and from authorizers
 mod logs; // told once, never waited for, harmless to a terminal
 mod matrix; // every fault under every durability, combination and state of the cache
 mod migration; // an old authorizer replaced, under a MinIO that never notices

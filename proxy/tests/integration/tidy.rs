@@ -4,7 +4,7 @@
 mod alerts;
 mod events;
 mod figures;
-mod files;
+pub mod files;
 mod generated;
 mod imports;
 mod lengths;

@@ -71,7 +71,7 @@ pub async fn read(stream: &mut TcpStream) -> Option<Answer> {
 pub async fn read_from(stream: &mut (impl AsyncRead + Unpin)) -> Option<Answer> {
     let mut bytes = Vec::new();
     loop {
-        if let Some(answer) = whole(&bytes) {
+        if let Some((answer, _)) = whole(&bytes) {
             return Some(answer);
         }
         let read = tokio::time::timeout(Duration::from_secs(60), stream.read_buf(&mut bytes)).await;
@@ -82,7 +82,19 @@ pub async fn read_from(stream: &mut (impl AsyncRead + Unpin)) -> Option<Answer> 
     }
 }
 
-fn whole(bytes: &[u8]) -> Option<Answer> {
+/// Every whole answer, one behind the other, and what is behind them. An invitation to go on is none.
+pub fn several(mut bytes: &[u8]) -> (Vec<Answer>, &[u8]) {
+    let mut answers = Vec::new();
+    bytes = bytes.strip_prefix(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap_or(bytes);
+    while let Some((answer, length)) = whole(bytes) {
+        answers.push(answer);
+        bytes = &bytes[length..];
+    }
+    (answers, bytes)
+}
+
+/// The first answer, and how many bytes it takes.
+fn whole(bytes: &[u8]) -> Option<(Answer, usize)> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let head = String::from_utf8_lossy(&bytes[..end]);
     let mut lines = head.lines();
@@ -93,5 +105,5 @@ fn whole(bytes: &[u8]) -> Option<Answer> {
         .collect();
     let length: usize = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?.1.parse().ok()?;
     let body = bytes.get(end..end + length)?;
-    Some(Answer { status, headers, body: String::from_utf8_lossy(body).into_owned() })
+    Some((Answer { status, headers, body: String::from_utf8_lossy(body).into_owned() }, end + length))
 }
