@@ -13,7 +13,6 @@ mod check;
 pub mod diagnose;
 pub mod keys;
 pub mod meant;
-pub mod not_yet;
 mod secret;
 pub mod summary;
 #[cfg(test)]
