@@ -122,7 +122,10 @@ impl App {
         let purge = parts::purge(&access, &pipeline);
         let admin = Admin::new(metrics.clone(), readiness.clone()).showing(status).purging(purge);
         let options = parts::front(config);
+        let secure = parts::secure(config)?;
+        metrics.listener_certificate(parts::listener_certificate(config, secure.as_deref()));
         let front = Arc::new(Front::new(pipeline.clone(), spool.clone(), metrics.clone(), draining.clone(), options));
+        front.secure(secure);
         let level = Box::new(log.level());
 
         let mut server = server();

@@ -15,7 +15,6 @@ pub mod diagnose;
 pub mod fuzz;
 pub mod keys;
 pub mod meant;
-pub mod not_yet;
 mod secret;
 pub mod summary;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 pub mod body;
 pub mod connection;
 pub mod framing;
+pub mod secure;
 pub mod target;
 pub mod tokens;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header};
@@ -25,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::audit::spool::Spool;
 use crate::front::body::{BodyError, linger, read_body};
+use crate::front::secure::Secure;
 use crate::front::tokens::Tokens;
 use crate::metrics::{FrontOutcome, Metrics};
 use crate::pipeline::reply::Reply;
@@ -87,6 +89,8 @@ pub struct Front {
     metrics: Arc<Metrics>,
     draining: Draining,
     options: ArcSwap<Options>,
+    /// Absent: plain HTTP.
+    secure: ArcSwapOption<Secure>,
 }
 
 /// What a request turned out to be.
@@ -128,12 +132,18 @@ impl Front {
         draining: Draining,
         options: Options,
     ) -> Self {
-        Self { pipeline, spool, metrics, draining, options: ArcSwap::from_pointee(options) }
+        let (options, secure) = (ArcSwap::from_pointee(options), ArcSwapOption::empty());
+        Self { pipeline, spool, metrics, draining, options, secure }
     }
 
     /// From the next question on, other options.
     pub fn replace(&self, options: Options) {
         self.options.store(Arc::new(options));
+    }
+
+    /// From the next connection on, another certificate, or none.
+    pub fn secure(&self, secure: Option<Arc<Secure>>) {
+        self.secure.store(secure);
     }
 
     /// One question, from its first byte to its answer. `None` where the connection is of no more use.

@@ -22,7 +22,7 @@
 //! |---|---|
 //! | words | `policy::request`, `policy::verdict` |
 //! | pure | `wire`, the rest of `policy`, `audit::record`, `audit::shadow`, `audit::lifecycle`, `audit::envelope`, `audit::segment`, `audit::chain`, `audit::stub` |
-//! | edges | `metrics`, `trace`, `authorizer`, the rest of `audit`, `kafka` |
+//! | edges | `metrics`, `trace`, `certificates`, `authorizer`, the rest of `audit`, `kafka` |
 //! | decide | `decide` |
 //! | line | `pipeline` |
 //! | doors | `front`, `admin`, `status` |
@@ -32,6 +32,7 @@ pub mod admin;
 pub mod app;
 pub mod audit;
 pub mod authorizer;
+pub mod certificates;
 pub mod commands;
 pub mod config;
 pub mod decide;

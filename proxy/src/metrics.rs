@@ -83,6 +83,8 @@ pub enum FrontOutcome {
     Refused(Reason),
     /// The client went away or was too slow before its question was whole.
     Incomplete,
+    /// The client and we could not agree on TLS, or it was too slow about it.
+    TlsFailed,
 }
 
 /// Handles to all series, resolved once: counting takes no lock but a histogram's own.
@@ -355,9 +357,14 @@ impl Metrics {
         }
     }
 
-    /// All that are loaded now; what was loaded before is not shown any more.
-    pub fn certificates(&self, loaded: &[Certificate]) {
-        self.series.certificates(loaded);
+    /// All of authorizers that are loaded now; what was loaded before is not shown any more.
+    pub fn authorizer_certificates(&self, loaded: &[Certificate]) {
+        self.series.certificates(|used| used != CertificateUse::Listener, loaded);
+    }
+
+    /// The same of the decision endpoint.
+    pub fn listener_certificate(&self, loaded: Option<Certificate>) {
+        self.series.certificates(|used| used == CertificateUse::Listener, loaded.as_slice());
     }
 
     pub fn spans_dropped(&self, spans: u64) {

@@ -22,10 +22,12 @@ use crate::decide::attempt::{CacheControl, DenyOnly, Limits, RetryOn};
 use crate::decide::breaker;
 use crate::decide::{self, CacheOptions, Decider, OptionsError};
 use crate::front;
+use crate::front::secure::{Secure, SecureError};
 use crate::front::tokens::{LOCAL, Tokens};
 use crate::kafka::client::Connection;
 use crate::kafka::sink::{self, KafkaSink};
 use crate::log;
+use crate::metrics::names::CertificateUse;
 use crate::metrics::{Certificate, Metrics, Names, ShadowName};
 use crate::pipeline::{self, Pipeline};
 use crate::policy::key::IgnoreList;
@@ -51,6 +53,8 @@ pub enum PartError {
     Kafka(String),
     #[error("privacy: {0}")]
     Privacy(String),
+    #[error("listen.tls: {0}")]
+    Listener(#[from] SecureError),
 }
 
 pub fn names(config: &Config, generation: &str) -> Names {
@@ -98,7 +102,7 @@ pub fn decider(config: &Config, generation: u64, metrics: &Arc<Metrics>) -> Resu
     };
     let decider = Decider::new(decide::Options { authorizers, shadows, routes, cache }, metrics.clone())?;
     // Only now: a configuration that is refused changes nothing.
-    metrics.certificates(&certificates);
+    metrics.authorizer_certificates(&certificates);
     Ok(decider)
 }
 
@@ -282,6 +286,19 @@ pub fn pipeline(config: &Config, privacy: Privacy, generation: Arc<str>) -> pipe
         generation,
         source: Source::new(&config.instance),
     }
+}
+
+/// What the decision endpoint shows of itself; absent where it speaks plain HTTP.
+pub fn secure(config: &Config) -> Result<Option<Arc<Secure>>, PartError> {
+    let Some(tls) = &config.listen.tls else { return Ok(None) };
+    let (certificate, key) = (tls.certificate.path.as_path(), tls.key.path.as_path());
+    Ok(Some(Arc::new(Secure::load(certificate, key, tls.http2)?)))
+}
+
+/// When what the decision endpoint shows ends.
+pub fn listener_certificate(config: &Config, secure: Option<&Secure>) -> Option<Certificate> {
+    let ends = secure?.ends()?;
+    Some(Certificate { used: CertificateUse::Listener, name: config.listen.address.to_string(), ends })
 }
 
 pub fn front(config: &Config) -> front::Options {

@@ -142,6 +142,7 @@ impl Reloader {
         let names = parts::names(&adopted.config, &generation);
         self.running.metrics.expect(&names);
         let privacy = parts::privacy(&adopted.config)?;
+        let secure = parts::secure(&adopted.config)?;
         let decider = adopted
             .decides_anew
             .then(|| parts::decider(&adopted.config, self.deciders + 1, &self.running.metrics))
@@ -154,6 +155,8 @@ impl Reloader {
         pipeline.replace(decider, parts::pipeline(&adopted.config, privacy, generation));
         // After the routes: a client that is new never meets the old ones.
         front.replace(parts::front(&adopted.config));
+        metrics.listener_certificate(parts::listener_certificate(&adopted.config, secure.as_deref()));
+        front.secure(secure);
         access.store(Arc::new(parts::access(&adopted.config)));
         level(parts::level(&adopted.config));
         metrics.reloaded(&names);

@@ -2,17 +2,16 @@
 //! way to switch verification off. Called by `authorizer::webhook`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use pingora::protocols::Stream;
-use pingora::tls::pkey::{PKey, Private};
 use pingora::tls::x509::X509;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::utils::tls::CertKey;
 
 use crate::authorizer::url::Host;
+use crate::certificates::{CertificateError, certificates, first_end, pair, unix_now};
 use crate::metrics::names::CertificateUse;
 
 /// As configured; everything is optional with a host name in the URL.
@@ -29,14 +28,10 @@ pub struct Options {
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("`{}` cannot be read: {error}", path.display())]
-    Unreadable { path: PathBuf, error: std::io::Error },
-    #[error("`{}` holds no usable PEM {what}", path.display())]
-    Unusable { path: PathBuf, what: &'static str },
+    #[error(transparent)]
+    File(#[from] CertificateError),
     #[error("a client certificate and its key are needed together")]
     HalfPair,
-    #[error("the key in `{}` does not belong to the certificate", .0.display())]
-    WrongKey(PathBuf),
     #[error("a URL with an address instead of a name needs `tls.server_name`, or its certificate cannot be checked")]
     NoName,
     #[error("`{0}` is not a host name that a certificate can be checked against")]
@@ -110,46 +105,6 @@ fn checked_name(name: &str) -> Result<String, TlsError> {
     Ok(name.to_owned())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|error| TlsError::Unreadable { path: path.to_owned(), error })
-}
-
-fn certificates(path: &Path) -> Result<Vec<X509>, TlsError> {
-    let found = X509::stack_from_pem(&read(path)?).unwrap_or_default();
-    if found.is_empty() {
-        return Err(TlsError::Unusable { path: path.to_owned(), what: "certificate" });
-    }
-    Ok(found)
-}
-
-/// The first end after `now`; if there is none, the last one.
-fn first_end(certificates: &[X509], now: i64) -> Option<i64> {
-    let ends: Vec<i64> = certificates.iter().filter_map(|one| unix(one.not_after())).collect();
-    let to_come = ends.iter().copied().filter(|end| *end > now).min();
-    to_come.or(ends.into_iter().max())
-}
-
-fn unix(time: &Asn1TimeRef) -> Option<i64> {
-    let since = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
-    Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
-}
-
-fn unix_now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn pair(certificate: &Path, key: &Path) -> Result<(Vec<X509>, PKey<Private>), TlsError> {
-    let chain = certificates(certificate)?;
-    let private: PKey<Private> = PKey::private_key_from_pem(&read(key)?)
-        .map_err(|_| TlsError::Unusable { path: key.to_owned(), what: "private key" })?;
-    let belongs = chain.first().and_then(|leaf| leaf.public_key().ok()).is_some_and(|leaf| leaf.public_eq(&private));
-    if !belongs {
-        return Err(TlsError::WrongKey(key.to_owned()));
-    }
-    Ok((chain, private))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,26 +125,6 @@ mod tests {
         }
         let peer = load(None, &name).unwrap().peer("10.0.0.1:443".parse().unwrap());
         assert!(peer.options.verify_cert && peer.options.verify_hostname && !peer.sni.is_empty());
-    }
-
-    const DAY: i64 = 86_400;
-
-    fn ending(days: i64) -> X509 {
-        let mut builder = X509::builder().unwrap();
-        builder.set_not_after(&Asn1Time::from_unix(unix_now() + days * DAY).unwrap()).unwrap();
-        builder.build()
-    }
-
-    #[test]
-    fn the_first_end_counts() {
-        let of = |days: &[i64]| -> Vec<X509> { days.iter().copied().map(ending).collect() };
-        let days = |end: Option<i64>| ((end.unwrap() - unix_now()) as f64 / DAY as f64).round() as i64;
-        assert_eq!(days(first_end(&of(&[900, 3, 90]), unix_now())), 3);
-        assert_eq!(days(first_end(&of(&[-5, 90]), unix_now())), 90, "an old authority beside a good one");
-        assert_eq!(days(first_end(&of(&[-5, -9]), unix_now())), -5, "nothing good is left");
-        assert_eq!(days(first_end(&of(&[-5, 90]), 0)), -5, "our own chain is broken");
-        assert_eq!(first_end(&[], 0), None);
-        assert_eq!(unix(&Asn1Time::from_unix(1_800_000_123).unwrap()), Some(1_800_000_123));
     }
 
     #[test]

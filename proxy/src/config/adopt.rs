@@ -7,9 +7,10 @@ use serde_json::Value;
 use super::meant::{Admin, Clients, Config, Listen};
 
 /// Keys that a reload applies; any other one waits for a restart. A table stands for all of its keys.
-pub const AT_ONCE: [&str; 13] = [
+pub const AT_ONCE: [&str; 14] = [
     "listen.path",
     "listen.tokens",
+    "listen.tls",
     "listen.read_timeout",
     "listen.deadline",
     "listen.max_body",
@@ -57,7 +58,7 @@ pub fn adopt(in_force: &Config, read: Config) -> Result<Adopted, Unadoptable> {
     let decides_anew = ["authorizer", "route", "cache"].iter().any(|table| any_in(&changed, table));
     let old = in_force.clone();
     let config = Config {
-        listen: Listen { address, tls: old.listen.tls, drain: old.listen.drain, ..read.listen },
+        listen: Listen { address, drain: old.listen.drain, ..read.listen },
         admin: Admin { address: old.admin.address, ..read.admin },
         authorizers: read.authorizers,
         routes: read.routes,

@@ -47,7 +47,8 @@ fn door(config: &Config) -> String {
         Clients::Loopback => "whoever is on this machine, as client `local`".to_owned(),
         Clients::Tokens(tokens) => quoted(tokens.iter().map(|token| token.name.as_str())),
     };
-    format!("instance `{}` answers on http://{}{} to {who}", config.instance, listen.address, listen.path)
+    let scheme = if listen.tls.is_some() { "https" } else { "http" };
+    format!("instance `{}` answers on {scheme}://{}{} to {who}", config.instance, listen.address, listen.path)
 }
 
 fn operators(config: &Config) -> String {

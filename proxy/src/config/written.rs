@@ -10,7 +10,6 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnose::{Page, Span, did_you_mean, list, nearest};
 use super::keys::{self, Given, Key, Takes, join, takes};
-use super::not_yet;
 use super::values::{FromToml, Wrong};
 
 /// A value and its place. `span` is `None` for a default.
@@ -40,7 +39,7 @@ pub struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Opens a table and reports every key in it that does not exist, or does nothing yet.
+    /// Opens a table and reports every key in it that does not exist.
     pub fn open(
         page: &'a Page<'a>,
         path: &str,
@@ -48,14 +47,10 @@ impl<'a> Table<'a> {
         span: Option<Span>,
         in_file: Option<&'a DeTable<'a>>,
     ) -> Self {
-        for (name, value) in in_file.into_iter().flatten() {
-            let full = join(path, name.get_ref());
-            match keys.iter().find(|key| key.name == name.get_ref().as_ref()) {
-                Some(_) => not_yet::refuse(page, &full, value),
-                None => page.error(
-                    &Some(name.span()),
-                    format!("unknown key `{full}`{}", suggestion(name.get_ref(), path, keys)),
-                ),
+        for (name, _) in in_file.into_iter().flatten() {
+            if keys.iter().all(|key| key.name != name.get_ref().as_ref()) {
+                let unknown = format!("unknown key `{}`", join(path, name.get_ref()));
+                page.error(&Some(name.span()), unknown + &suggestion(name.get_ref(), path, keys));
             }
         }
         Self { path: path.to_owned(), span, page, keys, entries: in_file }

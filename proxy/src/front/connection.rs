@@ -14,6 +14,8 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt as _;
 
 use crate::front::Front;
+use crate::front::secure::Secure;
+use crate::metrics::FrontOutcome;
 
 /// A typical question, head and body, fits in one read.
 const FIRST_READ: usize = 8 * 1024;
@@ -27,11 +29,24 @@ impl Connections {
     pub fn new(front: Arc<Front>) -> Self {
         Self { front }
     }
+
+    async fn secured(&self, secure: &Secure, stream: Stream) -> Option<Stream> {
+        let secured = secure.accept(stream).await;
+        if secured.is_none() {
+            self.front.metrics.front_request(None, FrontOutcome::TlsFailed);
+        }
+        secured
+    }
 }
 
 #[async_trait]
 impl ServerApp for Connections {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        let secure = self.front.secure.load_full();
+        let stream = match secure {
+            None => stream,
+            Some(secure) => self.secured(&secure, stream).await?,
+        };
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             return self.front.process_new(stream, shutdown).await;
         }

@@ -167,6 +167,8 @@ pub enum CertificateUse {
     AuthorizerCa,
     /// Says to an authorizer who we are.
     AuthorizerClient,
+    /// The decision endpoint's own.
+    Listener,
 }
 
 impl CertificateUse {
@@ -174,6 +176,7 @@ impl CertificateUse {
         match self {
             Self::AuthorizerCa => "authorizer_ca",
             Self::AuthorizerClient => "authorizer_client",
+            Self::Listener => "listener",
         }
     }
 }

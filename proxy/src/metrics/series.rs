@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::names::{LATENCY, NO_CLASS, NO_ROUTE, OTHER, UNKNOWN_NAME, metric};
+use super::names::{CertificateUse, LATENCY, NO_CLASS, NO_ROUTE, OTHER, UNKNOWN_NAME, metric};
 use super::{Certificate, DecisionPoint, FrontOutcome, Names, ShadowName};
 use crate::policy::compare::Difference;
 use crate::policy::purpose::ActionClass;
@@ -103,6 +104,7 @@ pub(super) struct Client {
     decided: Counter,
     probe: Counter,
     incomplete: Counter,
+    tls_failed: Counter,
     /// In the order of `Reason::ALL`.
     refused: Vec<Counter>,
     pub(super) probes: Counter,
@@ -114,6 +116,7 @@ impl Client {
             FrontOutcome::Decided => Some(&self.decided),
             FrontOutcome::Probe => Some(&self.probe),
             FrontOutcome::Incomplete => Some(&self.incomplete),
+            FrontOutcome::TlsFailed => Some(&self.tls_failed),
             FrontOutcome::Refused(reason) => self.refused.get(reason as usize),
         }
         .map(Counter::inc);
@@ -158,6 +161,7 @@ pub(super) struct Series {
     pub(super) shadows: Table<Shadow>,
     pub(super) clients: Table<Client>,
     families: Families,
+    certificates_shown: Mutex<Vec<Certificate>>,
 }
 
 impl Series {
@@ -169,6 +173,7 @@ impl Series {
             shadows: Table::new(families.shadow(NO_ROUTE, UNKNOWN_NAME)),
             clients: Table::new(families.client(UNKNOWN_NAME)),
             families,
+            certificates_shown: Mutex::default(),
         };
         series.extend(names);
         series
@@ -195,12 +200,18 @@ impl Series {
     }
 
     /// No series where no certificate is configured: there is no time that would not be a lie.
-    pub(super) fn certificates(&self, loaded: &[Certificate]) {
-        self.families.certificates.clear();
-        for Certificate { used, name, ends } in loaded {
-            let labels = labels("countersign_tls_certificate_expiry_timestamp_seconds", &[used.as_str(), name]);
-            self.families.certificates.get_or_create_owned(&labels).set(*ends);
+    pub(super) fn certificates(&self, replaces: impl Fn(CertificateUse) -> bool, loaded: &[Certificate]) {
+        let labels = |Certificate { used, name, .. }: &Certificate| {
+            labels("countersign_tls_certificate_expiry_timestamp_seconds", &[used.as_str(), name])
+        };
+        let mut shown = self.certificates_shown.lock();
+        for gone in shown.extract_if(.., |certificate| replaces(certificate.used)) {
+            self.families.certificates.remove(&labels(&gone));
         }
+        for certificate in loaded {
+            self.families.certificates.get_or_create_owned(&labels(certificate)).set(certificate.ends);
+        }
+        shown.extend_from_slice(loaded);
     }
 }
 
@@ -321,6 +332,7 @@ impl Families {
             decided: requests("decided"),
             probe: requests("probe"),
             incomplete: requests("incomplete"),
+            tls_failed: requests("tls_failed"),
             refused: Reason::ALL.iter().map(refused).collect(),
             probes: self.probes.get_or_create_owned(&labels("countersign_probes_total", &[client])),
         }

@@ -146,17 +146,13 @@ fn table(name: &str) -> String {
     let mut table = format!("{}\n\n| key | takes | where it is not written | |\n|---|---|---|---|\n", key.about);
     for leaf in keys::leaves().iter().filter(|leaf| leaf.path == name || leaf.path.starts_with(&below)) {
         let Key { takes, given, about, .. } = leaf.key;
-        table += &format!("| `{}` | {} | {} | {about}{} |\n", leaf.path, kind(takes), default(given), note(&leaf.path));
+        table += &format!("| `{}` | {} | {} | {about} |\n", leaf.path, kind(takes), default(given));
     }
     table
 }
 
 fn kind(takes: &Takes) -> String {
     config::keys::takes(takes).replace('|', "\\|")
-}
-
-fn note(path: &str) -> String {
-    config::not_yet::note(path).map(|note| format!(" *{note}*")).unwrap_or_default()
 }
 
 fn default(given: &Given) -> String {

@@ -42,6 +42,7 @@ mod records; // records against their schema and their chain
 mod reload; // the configuration read again while it runs
 mod replay; // a candidate asked what records hold
 mod retired; // a live spool that is read while its oldest segments give way
+mod secure; // TLS of the decision endpoint
 mod shadow; // authorizers that are only tried out: no answer changes, differences are recorded
 mod spool; // the spool on a real directory: damage, locks, limits
 mod spool_process; // two processes, a full disk, a directory moved away

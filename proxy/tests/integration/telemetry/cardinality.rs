@@ -114,7 +114,11 @@ async fn a_million_users_buckets_and_objects_are_no_series() {
     }
     assert!(after.contains("trace_id=\""));
     // What it would look like if one of them had become a label.
-    metrics.certificates(&[Certificate { used: CertificateUse::AuthorizerCa, name: "user-7".into(), ends: 0 }]);
+    metrics.authorizer_certificates(&[Certificate {
+        used: CertificateUse::AuthorizerCa,
+        name: "user-7".into(),
+        ends: 0,
+    }]);
     let leaked = metrics.encode();
     assert!(series(&leaked).len() == series(&after).len() + 1 && leaked.contains("user-"));
 }

@@ -48,7 +48,7 @@ fn point(route: Option<&str>) -> DecisionPoint<'_> {
 #[test]
 fn what_is_exposed_is_what_the_table_says() {
     let metrics = Metrics::new(&names());
-    metrics.certificates(&[Certificate {
+    metrics.authorizer_certificates(&[Certificate {
         used: CertificateUse::AuthorizerCa,
         name: "opa".into(),
         ends: 1_800_000_000,

@@ -71,7 +71,10 @@ impl Values {
         let mut all: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         let metrics = Metrics::new(&Names::default());
         let certificate = |used| Certificate { used, name: "any".to_owned(), ends: 0 };
-        metrics.certificates(&[CertificateUse::AuthorizerCa, CertificateUse::AuthorizerClient].map(certificate));
+        metrics.authorizer_certificates(
+            &[CertificateUse::AuthorizerCa, CertificateUse::AuthorizerClient].map(certificate),
+        );
+        metrics.listener_certificate(Some(certificate(CertificateUse::Listener)));
         for series in selectors(&metrics.encode()) {
             for (label, value) in series.matchers {
                 all.entry((series.metric.clone(), label)).or_default().insert(value);

@@ -1,0 +1,87 @@
+//! Reads certificates and keys, and says when they end. Not what they are good for: whom an authorizer's certificate must
+//! name is `authorizer::tls`, what the decision endpoint shows is `front::secure`, the only callers.
+
+use std::path::{Path, PathBuf};
+
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::pkey::{PKey, Private};
+use openssl::x509::X509;
+use secrecy::zeroize::Zeroizing;
+
+/// Why a file cannot serve. Names the file and nothing of what it holds.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    #[error("`{}` cannot be read: {error}", path.display())]
+    Unreadable { path: PathBuf, error: std::io::Error },
+    #[error("`{}` holds no usable PEM {what}", path.display())]
+    Unusable { path: PathBuf, what: &'static str },
+    #[error("the key in `{}` does not belong to the certificate", .0.display())]
+    WrongKey(PathBuf),
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+    std::fs::read(path).map_err(|error| CertificateError::Unreadable { path: path.to_owned(), error })
+}
+
+/// Every certificate of a PEM file, at least one.
+pub fn certificates(path: &Path) -> Result<Vec<X509>, CertificateError> {
+    let found = X509::stack_from_pem(&read(path)?).unwrap_or_default();
+    if found.is_empty() {
+        return Err(CertificateError::Unusable { path: path.to_owned(), what: "certificate" });
+    }
+    Ok(found)
+}
+
+/// The first end after `now`; if there is none, the last one. Seconds since 1970.
+pub fn first_end(certificates: &[X509], now: i64) -> Option<i64> {
+    let ends: Vec<i64> = certificates.iter().filter_map(|one| unix(one.not_after())).collect();
+    let to_come = ends.iter().copied().filter(|end| *end > now).min();
+    to_come.or(ends.into_iter().max())
+}
+
+fn unix(time: &Asn1TimeRef) -> Option<i64> {
+    let since = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    Some(i64::from(since.days) * 86_400 + i64::from(since.secs))
+}
+
+pub fn unix_now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A chain, leaf first, and the key that belongs to it.
+pub fn pair(certificate: &Path, key: &Path) -> Result<(Vec<X509>, PKey<Private>), CertificateError> {
+    let chain = certificates(certificate)?;
+    let private: PKey<Private> = PKey::private_key_from_pem(&Zeroizing::new(read(key)?))
+        .map_err(|_| CertificateError::Unusable { path: key.to_owned(), what: "private key" })?;
+    let belongs = chain.first().and_then(|leaf| leaf.public_key().ok()).is_some_and(|leaf| leaf.public_eq(&private));
+    if !belongs {
+        return Err(CertificateError::WrongKey(key.to_owned()));
+    }
+    Ok((chain, private))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400;
+
+    fn ending(days: i64) -> X509 {
+        let mut builder = X509::builder().unwrap();
+        builder.set_not_after(&Asn1Time::from_unix(unix_now() + days * DAY).unwrap()).unwrap();
+        builder.build()
+    }
+
+    #[test]
+    fn the_first_end_counts() {
+        let of = |days: &[i64]| -> Vec<X509> { days.iter().copied().map(ending).collect() };
+        let days = |end: Option<i64>| ((end.unwrap() - unix_now()) as f64 / DAY as f64).round() as i64;
+        assert_eq!(days(first_end(&of(&[900, 3, 90]), unix_now())), 3);
+        assert_eq!(days(first_end(&of(&[-5, 90]), unix_now())), 90, "an old authority beside a good one");
+        assert_eq!(days(first_end(&of(&[-5, -9]), unix_now())), -5, "nothing good is left");
+        assert_eq!(days(first_end(&of(&[-5, 90]), 0)), -5, "our own chain is broken");
+        assert_eq!(first_end(&[], 0), None);
+        assert_eq!(unix(&Asn1Time::from_unix(1_800_000_123).unwrap()), Some(1_800_000_123));
+    }
+}

@@ -1,0 +1,180 @@
+//! TLS of the decision endpoint: what is agreed on, a certificate renewed while it runs, and a real MinIO that trusts it
+//! by its CAs directory.
+
+use std::path::Path;
+use std::pin::Pin;
+
+use loadtest::laboratory::minio::{ROOT_PASSWORD, ROOT_USER};
+use loadtest::laboratory::{Laboratory, require};
+use loadtest::stub::{Script, Stub};
+use openssl::ssl::{SslConnector, SslMethod, SslVersion};
+use pingora::tls::tokio_ssl::SslStream;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::authorizer::encrypted::Identity;
+use crate::support::{Countersign, Running, eventually, http, question};
+
+/// An authority and what it vouches for, in files.
+struct House {
+    directory: TempDir,
+    authority: Identity,
+}
+
+impl House {
+    fn new() -> Self {
+        let (directory, authority) = (tempfile::tempdir().unwrap(), Identity::new("authority", None, 1, 10));
+        authority.write(directory.path(), "ca");
+        Self { directory, authority }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A new certificate in the place of the one before; its serial number.
+    fn renew(&self) -> Vec<u8> {
+        let identity = Identity::new("localhost", Some(&self.authority), 1, 10);
+        identity.write(self.path(), "listener");
+        identity.certificate.serial_number().to_bn().unwrap().to_vec()
+    }
+
+    fn listen(&self, http2: bool) -> String {
+        let at = self.path().display();
+        format!(
+            "drain = \"0s\"\ntls = {{ certificate = \"{at}/listener.crt\", key = \"{at}/listener.key\", http2 = {http2} }}"
+        )
+    }
+
+    /// What is agreed on with a client that would rather speak HTTP/2, as Go's does.
+    async fn offered(&self, proxy: &Running) -> Vec<u8> {
+        let stream = self.connect(proxy, SslVersion::TLS1_3).await.unwrap();
+        stream.ssl().selected_alpn_protocol().unwrap().to_vec()
+    }
+
+    /// A client that trusts the authority and nobody else.
+    async fn connect(&self, proxy: &Running, newest: SslVersion) -> Result<SslStream<TcpStream>, String> {
+        let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
+        connector.set_ca_file(self.path().join("ca.crt")).unwrap();
+        connector.set_alpn_protos(b"\x02h2\x08http/1.1").unwrap();
+        connector.set_max_proto_version(Some(newest)).unwrap();
+        let ssl = connector.build().configure().unwrap().into_ssl("localhost").unwrap();
+        let socket = TcpStream::connect(proxy.address()).await.unwrap();
+        let mut stream = SslStream::new(ssl, socket).unwrap();
+        Pin::new(&mut stream).connect().await.map_err(|error| error.to_string())?;
+        Ok(stream)
+    }
+}
+
+async fn ask(stream: &mut SslStream<TcpStream>) -> http::Answer {
+    let body = question("alice", "s3:GetObject", "reports", "a.txt").to_string();
+    stream.write_all(&http::request("POST", "/", &[], body.as_bytes())).await.unwrap();
+    http::read_from(stream).await.expect("an answer")
+}
+
+fn shown(stream: &SslStream<TcpStream>) -> Vec<u8> {
+    stream.ssl().peer_certificate().unwrap().serial_number().to_bn().unwrap().to_vec()
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_and_a_bad_one_is_not() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let house = House::new();
+    let first = house.renew();
+    let proxy = Countersign::asking(&stub.url()).listen(&house.listen(false)).start().await;
+    let mut old = house.connect(&proxy, SslVersion::TLS1_3).await.unwrap();
+    assert_eq!(shown(&old), first);
+    assert!(ask(&mut old).await.allowed());
+    let ends = format!(
+        "countersign_tls_certificate_expiry_timestamp_seconds{{use=\"listener\",name=\"{}\"}}",
+        proxy.address()
+    );
+    assert!(proxy.metric(&ends).await > 1e9);
+
+    // By the file alone, and no connection ends over it.
+    let second = house.renew();
+    assert_ne!(first, second);
+    let newest = async || {
+        let stream = house.connect(&proxy, SslVersion::TLS1_3).await.ok()?;
+        (shown(&stream) == second).then_some(stream)
+    };
+    let mut new = eventually("the renewed certificate", newest).await;
+    assert!(ask(&mut new).await.allowed() && ask(&mut old).await.allowed());
+
+    // A key that does not belong to it: what was shown before stays.
+    let other = Identity::new("localhost", Some(&house.authority), 1, 10);
+    std::fs::write(house.path().join("listener.key"), other.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    eventually("the refusal", async || {
+        (proxy.metric("countersign_config_last_reload_successful").await == 0.0).then_some(())
+    })
+    .await;
+    assert!(proxy.log().contains("listen.tls: the key in `"), "{}", proxy.log());
+    let mut still = house.connect(&proxy, SslVersion::TLS1_3).await.unwrap();
+    assert!(shown(&still) == second && ask(&mut still).await.allowed());
+}
+
+#[tokio::test]
+async fn old_versions_plain_text_and_silence_are_turned_away() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let house = House::new();
+    house.renew();
+    let proxy = Countersign::asking(&stub.url()).listen(&house.listen(false)).start().await;
+    for old in [SslVersion::TLS1, SslVersion::TLS1_1] {
+        assert!(house.connect(&proxy, old).await.is_err(), "{old:?}");
+    }
+    let mut plain = TcpStream::connect(proxy.address()).await.unwrap();
+    let body = question("alice", "s3:GetObject", "reports", "a.txt").to_string();
+    plain.write_all(&http::request("POST", "/", &[], body.as_bytes())).await.unwrap();
+    let mut silent = TcpStream::connect(proxy.address()).await.unwrap();
+    let mut text = Vec::new();
+    // Whether by an end or a reset, it ends, and nothing in it is an answer.
+    drop(plain.read_to_end(&mut text).await);
+    assert!(!text.windows(4).any(|part| part == b"HTTP"), "{}", text.escape_ascii());
+    drop(silent.read_to_end(&mut text).await);
+    let failed = "countersign_front_requests_total{client=\"unknown\",outcome=\"tls_failed\"}";
+    eventually("all four are counted", async || (proxy.metric(failed).await >= 4.0).then_some(())).await;
+    assert_eq!(stub.asked(), 0);
+    let mut good = house.connect(&proxy, SslVersion::TLS1_2).await.unwrap();
+    assert!(ask(&mut good).await.allowed());
+    assert_eq!(proxy.decisions().len(), 1);
+}
+
+/// MinIO checks the name and the authority, which it finds in its CAs directory, over HTTP/1.1 and over HTTP/2.
+#[tokio::test]
+async fn minio_asks_over_https() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    for http2 in [false, true] {
+        let house = House::new();
+        house.renew();
+        let setup = Countersign::asking(&stub.url()).listen(&house.listen(http2)).token("Bearer s3cret");
+        let proxy = setup.start().await;
+        assert_eq!(house.offered(&proxy).await, if http2 { b"h2".to_vec() } else { b"http/1.1".to_vec() });
+        let trusted = house.path().join(".minio/certs/CAs");
+        std::fs::create_dir_all(&trusted).unwrap();
+        std::fs::copy(house.path().join("ca.crt"), trusted.join("countersign.crt")).unwrap();
+        let url = format!("https://localhost:{}/", proxy.address().port());
+        let minio = Laboratory::open().unwrap().minio().plugin(&url, Some("Bearer s3cret"));
+        let minio = minio.env("HOME", house.path().to_str().unwrap());
+        let minio = minio.env("MINIO_POLICY_PLUGIN_ENABLE_HTTP2", if http2 { "on" } else { "off" });
+        let Some(minio) = require(minio.start().await) else { return };
+        let mc = minio.mc().unwrap().alias("again", ROOT_USER, ROOT_PASSWORD);
+        mc.run(&["mb", "root/reports"]).await.unwrap();
+        let pipe = mc.home().join("a.txt");
+        std::fs::write(&pipe, "text").unwrap();
+        mc.run(&["cp", "a.txt", "root/reports/a.txt"]).await.unwrap();
+        // Renewed while it works: the connections there are stay, new ones see the new one.
+        let renewed = house.renew();
+        eventually("the renewed certificate", async || {
+            let stream = house.connect(&proxy, SslVersion::TLS1_3).await.ok()?;
+            (shown(&stream) == renewed).then_some(())
+        })
+        .await;
+        assert_eq!(mc.run(&["cat", "root/reports/a.txt"]).await.unwrap(), "text");
+        let decisions = proxy.decisions();
+        assert!(decisions.len() > 7, "{}", decisions.len());
+        assert!(decisions.iter().all(|record| record["data"]["decision"] == "allow"), "{decisions:#?}");
+        let spoken = proxy.metric("countersign_front_requests_total{client=\"minio\",outcome=\"decided\"}").await;
+        assert!(spoken >= decisions.len() as f64, "{spoken}");
+    }
+}
