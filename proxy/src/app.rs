@@ -5,6 +5,7 @@
 //! binds, at once, whether or not the spool is usable: a MinIO that finds nobody at start serves root unasked.
 //! Stop: drain, close the chain, ship what is left for a few seconds, flush spans.
 
+pub mod hardening;
 mod heartbeat;
 pub mod parts;
 pub mod reload;

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header};
 use pingora::ErrorType;
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora::server::ShutdownWatch;
@@ -91,6 +91,8 @@ pub struct Front {
     options: ArcSwap<Options>,
     /// Absent: plain HTTP.
     secure: ArcSwapOption<Secure>,
+    /// An idle connection with HTTP/2 ends as any other; by `keepalive` as it was at the start.
+    idle: HttpServerOptions,
 }
 
 /// What a request turned out to be.
@@ -132,8 +134,9 @@ impl Front {
         draining: Draining,
         options: Options,
     ) -> Self {
+        let idle = HttpServerOptions { h2_idle_timeout: Some(options.keepalive), ..HttpServerOptions::default() };
         let (options, secure) = (ArcSwap::from_pointee(options), ArcSwapOption::empty());
-        Self { pipeline, spool, metrics, draining, options, secure }
+        Self { pipeline, spool, metrics, draining, options, secure, idle }
     }
 
     /// From the next question on, other options.
@@ -273,6 +276,10 @@ impl Front {
 
 #[async_trait]
 impl HttpServerApp for Front {
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.idle)
+    }
+
     async fn process_new_http(
         self: &Arc<Self>,
         session: ServerSession,

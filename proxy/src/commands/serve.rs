@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::app::signals::Stop;
-use crate::app::{App, parts};
+use crate::app::{App, hardening, parts};
 use crate::commands::Exit;
 use crate::commands::check::DEFAULT_PATH;
 use crate::config;
@@ -17,6 +17,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let left = hardening::harden();
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(mistakes) => {
@@ -25,6 +26,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     };
     let log = log::start(parts::log(&loaded.config))?;
+    left.warn();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

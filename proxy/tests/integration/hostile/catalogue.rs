@@ -17,7 +17,7 @@ const fn at(id: &'static str, why: &'static str, tests: &'static [&'static str])
 }
 
 /// Those of the front. Some are tried in part by rows as well.
-const FRONT: [Elsewhere; 13] = [
+const FRONT: [Elsewhere; 14] = [
     at(
         "H16",
         "a hundred good ones sent ahead, and their order",
@@ -30,7 +30,16 @@ const FRONT: [Elsewhere; 13] = [
     ),
     at("H20", "silent within a body", &["front::half_a_body_decides_nothing"]),
     at("H21", "silent from the start, beside good questions", &["hostile::nothing_hostile_gets_in_at_the_front"]),
-    at("H22", "HTTP/2 is not spoken without TLS", &["front::http2_without_tls_is_not_spoken"]),
+    at(
+        "H22",
+        "HTTP/2 is not spoken without TLS; over TLS only where `http2` is on",
+        &["front::http2_without_tls_is_not_spoken", "secure::minio_asks_over_https"],
+    ),
+    at(
+        "H23",
+        "plain bytes, old versions and silence on a port with TLS",
+        &["secure::old_versions_plain_text_and_silence_are_turned_away"],
+    ),
     at(
         "H24",
         "100 MiB and an endless body, really sent",
