@@ -134,7 +134,8 @@ impl Front {
         draining: Draining,
         options: Options,
     ) -> Self {
-        let idle = HttpServerOptions { h2_idle_timeout: Some(options.keepalive), ..HttpServerOptions::default() };
+        let mut idle = HttpServerOptions::default();
+        idle.h2_idle_timeout = Some(options.keepalive);
         let (options, secure) = (ArcSwap::from_pointee(options), ArcSwapOption::empty());
         Self { pipeline, spool, metrics, draining, options, secure, idle }
     }
