@@ -36,6 +36,8 @@ struct Inbox {
     /// Those under way that are stubs.
     stubs: BTreeSet<Ticket>,
     refused: Vec<Refused>,
+    /// Partitions in which a record was stored.
+    opened: BTreeSet<i32>,
     fatal: bool,
     /// The crate reports every error of a producer twice in a row.
     reported: Option<(KafkaError, String)>,
@@ -60,6 +62,11 @@ impl Reports {
     pub(super) fn under_way(&self) -> (usize, usize) {
         let inbox = self.inbox.lock();
         (inbox.under_way, inbox.bytes_under_way)
+    }
+
+    /// Whether a record of this producer was stored in the partition.
+    pub(super) fn has_opened(&self, partition: i32) -> bool {
+        self.inbox.lock().opened.contains(&partition)
     }
 
     pub(super) fn take(&self, events: &mut Vec<Event>) {
@@ -125,6 +132,9 @@ impl ProducerContext for Reports {
         let bytes = message.payload().map_or(0, <[u8]>::len);
         inbox.bytes_under_way = inbox.bytes_under_way.saturating_sub(bytes);
         let was_stub = inbox.stubs.remove(&ticket);
+        if result.is_ok() {
+            inbox.opened.insert(message.partition());
+        }
         match result {
             Ok(_) if was_stub => inbox.events.push(Event::Stubbed(ticket)),
             Ok(_) => inbox.events.push(Event::Acked(ticket)),

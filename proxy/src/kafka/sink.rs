@@ -1,7 +1,7 @@
 //! The publisher's [`Sink`] on an idempotent librdkafka producer. Owns no cursor and retries nothing itself: what
 //! librdkafka gives up on is the publisher's to send again, from a new producer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// For what became of a batch, and of those beside it, to be told after the fatal error that it led to.
-const EXPLANATION: Duration = Duration::from_millis(50);
+const EXPLANATION: Duration = Duration::from_millis(500);
 /// Between two lines of the log about records that the topic does not take.
 const REMIND: Duration = Duration::from_secs(600);
 
@@ -77,6 +77,8 @@ pub struct KafkaSink {
     pins: Pins,
     /// Since the last rebuild.
     partitions: BTreeMap<Arc<str>, i32>,
+    /// Partitions to which this producer was handed a record.
+    begun: BTreeSet<i32>,
     sizes: Sizes,
     /// The topic's limit was asked for.
     looked: bool,
@@ -97,9 +99,9 @@ impl KafkaSink {
         let wrong = |error: KafkaError| ClientError(said(&error));
         let topic = options.checkpoint_topic.as_ref();
         let checkpoints = topic.map(|topic| Checkpoints::new(&options.connection, topic)).transpose().map_err(wrong)?;
-        let (sizes, partitions) = (Sizes::new(Instant::now()), BTreeMap::new());
-        let mut sink =
-            Self { options, producer: None, checkpoints, pins, partitions, sizes, looked: false, said: [None; 2] };
+        let (partitions, begun) = (BTreeMap::new(), BTreeSet::new());
+        let (sizes, looked, said) = (Sizes::new(Instant::now()), false, [None; 2]);
+        let mut sink = Self { options, producer: None, checkpoints, pins, partitions, begun, sizes, looked, said };
         sink.producer = Some(sink.build().map_err(wrong)?);
         Ok(sink)
     }
@@ -114,8 +116,7 @@ impl KafkaSink {
             ("enable.gapless.guarantee", "true"),
             // Never give up by the clock; the default loses records after five minutes.
             ("message.timeout.ms", "0"),
-            // A broker takes what follows a producer's first batch, if it refuses that one: out of order. So where a topic
-            // is known to refuse batches, one is on its way at a time.
+            // Where a topic is known to refuse batches, little is sent for nothing behind one that it refuses.
             ("max.in.flight.requests.per.connection", if self.sizes.is_careful() { "1" } else { "5" }),
             ("batch.num.messages", &self.sizes.batch_records().to_string()),
             ("batch.size", &self.sizes.batch_bytes().to_string()),
@@ -130,6 +131,7 @@ impl KafkaSink {
 
     fn producer(&mut self) -> Result<&BaseProducer<Reports>, Fault> {
         if self.producer.is_none() {
+            self.begun.clear();
             self.producer = Some(self.build().map_err(|error| fault(&error))?);
         }
         self.producer.as_ref().ok_or_else(|| Fault { code: "client".into(), text: "no producer".into() })
@@ -212,6 +214,9 @@ impl KafkaSink {
     }
 }
 
+/// Of what a producer sends to a partition, the first record is alone on its way until it is stored. A broker that knows
+/// nothing of a producer takes whatever place its first batch has: if that one is refused, it takes the next, which
+/// librdkafka may have ready and sends although it has stopped. Later on the places tell the broker that one is missing.
 impl Sink for KafkaSink {
     fn topic(&self) -> &str {
         &self.options.topic
@@ -229,6 +234,9 @@ impl Sink for KafkaSink {
         let large = self.sizes.is_too_large(&entry.chain, entry.seq, &entry.value, now);
         let stub = large.then(|| stub::of(&entry.value)).flatten();
         let Some(producer) = &self.producer else { return Err(SendError::Full) };
+        if self.begun.contains(&partition) && !producer.context().has_opened(partition) {
+            return Err(SendError::Full);
+        }
         let headers =
             OwnedHeaders::new_with_capacity(1).insert(Header { key: "content-type", value: Some(CONTENT_TYPE) });
         let record = BaseRecord::with_opaque_to(&self.options.topic, ticket)
@@ -241,6 +249,7 @@ impl Sink for KafkaSink {
             Ok(()) => {
                 let bytes = stub.as_ref().map_or(entry.value.len(), Vec::len);
                 producer.context().sent(ticket, bytes, stub.is_some());
+                self.begun.insert(partition);
                 if stub.is_none() {
                     self.sizes.sent_whole(&entry.chain, entry.seq);
                 }

@@ -1,7 +1,7 @@
 //! How much memory publishing takes while the broker is away or slow, however long the backlog is. Measured in a process of
 //! its own: other tests run in this one.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 
@@ -15,11 +15,16 @@ const MOST_MIB: u64 = 128;
 struct Endless {
     at: u64,
     handed: Arc<AtomicU64>,
-    delivered: u64,
+    delivered: Arc<AtomicU64>,
+    /// Until then there is one record only: what follows is handed over when that one is stored.
+    more: Arc<AtomicBool>,
 }
 
 impl Source for Endless {
     fn next(&mut self) -> io::Result<Option<Entry>> {
+        if self.at > 0 && !self.more.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         let (epoch, chain, seq) = (EpochId::new(1, 1), CHAIN.into(), self.at);
         self.at += 1;
         self.handed.fetch_add(1, Ordering::Relaxed);
@@ -29,13 +34,13 @@ impl Source for Endless {
         true
     }
     fn delivered(&mut self, _: &EpochId, seq: u64) {
-        self.delivered = seq + 1;
+        self.delivered.store(seq + 1, Ordering::Relaxed);
     }
     fn stubbed(&mut self, _: &EpochId, _: u64) -> io::Result<()> {
         Ok(())
     }
     fn rewind(&mut self) {
-        self.at = self.delivered;
+        self.at = self.delivered.load(Ordering::Relaxed);
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
@@ -52,19 +57,20 @@ fn resident_mib() -> u64 {
 fn measured(trouble: &str) -> (u64, u64) {
     let cluster = cluster(1);
     let before = resident_mib();
-    let handed = Arc::new(AtomicU64::new(0));
-    let source = Endless { at: 0, handed: Arc::clone(&handed), delivered: 0 };
-    // It has to know its partition before the broker goes.
+    let (handed, delivered, more) =
+        (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+    let source = Endless { at: 0, handed: handed.clone(), delivered: delivered.clone(), more: more.clone() };
     let sink = KafkaSink::new(SinkOptions::new(connection(cluster.bootstrap_servers()), TOPIC)).unwrap();
-    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 10_000]);
     let metrics = Metrics::new(&Names::default());
     let publisher = Publisher::spawn(source, sink, Options::default(), metrics, Tracer::off()).unwrap();
-    wait_until("the first records", || handed.load(Ordering::Relaxed) > 1000);
+    wait_until("the first record is stored", || delivered.load(Ordering::Relaxed) == 1);
+    cluster.request_errors(RDKafkaApiKey::Produce, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 10_000]);
     match trouble {
         "away" => cluster.broker_down(1).unwrap(),
         "slow" => cluster.broker_round_trip_time(1, Duration::from_secs(5)).unwrap(),
         other => panic!("{other}"),
     }
+    more.store(true, Ordering::Relaxed);
     let last = std::cell::Cell::new((0, Instant::now()));
     wait_until("no more is taken", || {
         let now = handed.load(Ordering::Relaxed);

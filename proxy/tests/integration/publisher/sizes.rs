@@ -87,6 +87,23 @@ async fn only_records_that_are_too_large_alone_become_stubs() {
     assert!(again.iter().all(|record| expected.contains(&record.value)), "duplicates are byte-identical");
 }
 
+/// What stood behind a refused first batch used to be stored before it, now and then: to a broker that knows nothing of a
+/// producer, any batch can be its first.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_overtakes_a_first_record_that_is_too_large() {
+    let Some(kafka) = broker().await else { return };
+    for topic in (0..20).map(|n| format!("small-{n}")) {
+        kafka.create_topic_with(&topic, 1, &[("max.message.bytes", "8000")]).await.unwrap();
+        let values = records((0..40).map(|n| if n == 0 { 14_000 } else { 500 }));
+        let (publisher, _) = ship(Numbers::of(values.clone()), options(&kafka, &topic));
+        assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
+        let found = first_values(&read_topic(&connection(kafka.bootstrap()), &topic, Start::Beginning));
+        let places: Vec<u64> = found.iter().map(|value| link(value).unwrap().seq).collect();
+        assert_eq!(places, (0..40).collect::<Vec<_>>(), "{topic}");
+        assert_eq!((&found[0], &found[1..]), (&stub::of(&values[0]).unwrap(), &values[1..]));
+    }
+}
+
 /// Brokers have two words for it; the mock says either when it is told to.
 #[test]
 fn both_refusals_for_a_size_lead_to_a_stub() {
