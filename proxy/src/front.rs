@@ -49,7 +49,7 @@ pub struct Options {
     /// The decision endpoint; compared exactly, the query is ignored.
     pub path: String,
     pub tokens: Tokens,
-    /// From accept to the first byte, but see [`Options::until_first_byte`], and from the first byte to the last of every
+    /// From accept to the first byte, but see `until_first_byte`, and from the first byte to the last of every
     /// question.
     pub read_timeout: Duration,
     /// Between an answer and the first byte of the next question. MinIO closes idle connections after 15 s and never
