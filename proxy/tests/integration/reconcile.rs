@@ -12,7 +12,7 @@ use super::support::{Countersign, Running, binary, eventually};
 
 const TOKEN: &str = "Bearer minio";
 /// What either log must go on after something, for its absence from it to be told from a delay.
-pub const BEYOND: jiff::SignedDuration = jiff::SignedDuration::from_secs(6);
+const BEYOND: jiff::SignedDuration = jiff::SignedDuration::from_secs(6);
 
 /// Fields are dropped in this order: whoever asks goes before whoever answers.
 struct Stand {
@@ -59,15 +59,7 @@ impl Stand {
                 .find(|entry| entry["accessKey"] == "bob" && entry["api"]["statusCode"] == 403)
         })
         .await;
-        eventually("the trail goes on", async || {
-            let report = self.report(&[]).0;
-            let last = |log: &str| report[log]["last"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-            (last("records").duration_since(last("audit_log")) > BEYOND).then_some(())
-        })
-        .await;
-        let before = self.sink.entries().len();
-        self.mc.run(&["ls", "root"]).await.unwrap();
-        eventually("so does the audit log", async || (self.sink.entries().len() > before).then_some(())).await;
+        go_on(&self.sink, &self.mc, || self.report(&[]).0).await;
         refused
     }
 
@@ -77,6 +69,19 @@ impl Stand {
         let ran = run(&[&["reconcile", "--spool", &spool, "--minio-audit", &file, "--json"], more].concat());
         (serde_json::from_slice(&ran.stdout).unwrap_or_else(|_| panic!("{ran:?}")), ran.status.code())
     }
+}
+
+/// Waits until the trail is far enough beyond the last operation, and MinIO's log has gone on as well.
+pub async fn go_on(sink: &AuditSink, mc: &Mc, report: impl Fn() -> Value) {
+    eventually("the trail goes on", async || {
+        let report = report();
+        let last = |log: &str| report[log]["last"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        (last("records").duration_since(last("audit_log")) > BEYOND).then_some(())
+    })
+    .await;
+    let before = sink.entries().len();
+    mc.run(&["ls", "root"]).await.unwrap();
+    eventually("so does the audit log", async || (sink.entries().len() > before).then_some(())).await;
 }
 
 /// The binary, with nothing from outside.

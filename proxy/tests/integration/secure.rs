@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::authorizer::encrypted::Identity;
+use crate::reconcile::run;
 use crate::support::{Countersign, Running, eventually, http, question};
 
 /// An authority and what it vouches for, in files.
@@ -120,6 +121,9 @@ async fn old_versions_plain_text_and_silence_are_turned_away() {
     let house = House::new();
     house.renew();
     let proxy = Countersign::asking(&stub.url()).listen(&house.listen(false)).start().await;
+    let failed = "countersign_front_requests_total{client=\"unknown\",outcome=\"tls_failed\"}";
+    // Whoever waited for the port has not shaken hands.
+    let before = proxy.metric(failed).await;
     for old in [SslVersion::TLS1, SslVersion::TLS1_1] {
         assert!(house.connect(&proxy, old).await.is_err(), "{old:?}");
     }
@@ -132,12 +136,38 @@ async fn old_versions_plain_text_and_silence_are_turned_away() {
     drop(plain.read_to_end(&mut text).await);
     assert!(!text.windows(4).any(|part| part == b"HTTP"), "{}", text.escape_ascii());
     drop(silent.read_to_end(&mut text).await);
-    let failed = "countersign_front_requests_total{client=\"unknown\",outcome=\"tls_failed\"}";
-    eventually("all four are counted", async || (proxy.metric(failed).await >= 4.0).then_some(())).await;
+    eventually("all four are counted", async || (proxy.metric(failed).await >= before + 4.0).then_some(())).await;
     assert_eq!(stub.asked(), 0);
     let mut good = house.connect(&proxy, SslVersion::TLS1_2).await.unwrap();
     assert!(ask(&mut good).await.allowed());
     assert_eq!(proxy.decisions().len(), 1);
+}
+
+#[tokio::test]
+async fn a_pair_that_does_not_fit_is_said_before_it_serves() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let house = House::new();
+    house.renew();
+    let mut proxy = Countersign::asking(&stub.url()).listen(&house.listen(false)).start().await;
+    let file = proxy.config_file().display().to_string();
+    let said = |args: &[&str]| {
+        let ran = run(args);
+        (ran.status.code(), String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap())
+    };
+    let (code, out, err) = said(&["check", &file]);
+    assert!(code == Some(0) && out.contains("answers on https://"), "{out}");
+    // Nine days from when it was made, to the second.
+    let warned = ["8", "9"].map(|days| format!("warning: `listen.tls.certificate` ends in {days} days"));
+    assert!(warned.iter().any(|warning| err.contains(warning)), "{err}");
+
+    proxy.stop().await;
+    let other = Identity::new("localhost", Some(&house.authority), 1, 10);
+    std::fs::write(house.path().join("listener.key"), other.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    for args in [&["check", &file][..], &["serve", "--config", &file]] {
+        let (code, out, err) = said(args);
+        assert_eq!((code, out.as_str()), (Some(64), ""), "{args:?}: {err}");
+        assert!(err.contains("listen.tls: the key in `") && err.contains("does not belong"), "{args:?}: {err}");
+    }
 }
 
 /// MinIO checks the name and the authority, which it finds in its CAs directory, over HTTP/1.1 and over HTTP/2.

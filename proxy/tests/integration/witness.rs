@@ -15,7 +15,7 @@ use loadtest::stub::{Answer, Script, Stub};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::reconcile::{BEYOND, run};
+use crate::reconcile::{go_on, run};
 use crate::support::{Countersign, Running, eventually};
 
 const TOKEN: &str = "Bearer minio";
@@ -132,15 +132,7 @@ impl Stand {
     async fn settled(&self, requests: u64) {
         let all = async || (self.witnessed().len() as u64 >= requests).then_some(());
         eventually("every request is in the audit log", all).await;
-        eventually("the trail goes on", async || {
-            let report = self.report(&self.proxy_args()).0;
-            let last = |log: &str| report[log]["last"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
-            (last("records").duration_since(last("audit_log")) > BEYOND).then_some(())
-        })
-        .await;
-        let before = self.sink.entries().len();
-        self.mc.run(&["ls", "root"]).await.unwrap();
-        eventually("so does the audit log", async || (self.sink.entries().len() > before).then_some(())).await;
+        go_on(&self.sink, &self.mc, || self.report(&self.proxy_args()).0).await;
     }
 
     /// Each request of the workload with another number of decisions than it has questions.

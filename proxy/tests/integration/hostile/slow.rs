@@ -41,11 +41,17 @@ fn kinds() -> [(&'static str, Vec<u8>, &'static [u8]); 6] {
     ]
 }
 
-/// Holds connections of every kind until all are closed by the process.
-pub async fn held() -> Found {
+/// Behind a token, with little time for a question.
+async fn impatient() -> (Stub, Running) {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let listen = format!("drain = \"0s\"\nread_timeout = \"{READ_TIMEOUT}\"");
-    let mut proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+    let proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+    (stub, proxy)
+}
+
+/// Holds connections of every kind until all are closed by the process.
+pub async fn held() -> Found {
+    let (stub, mut proxy) = impatient().await;
     let (mut found, mut kept) = (Found::default(), Vec::new());
     good(&proxy, &mut found, &mut kept).await;
     let before = descriptors(&proxy);
@@ -128,9 +134,7 @@ async fn never_listens(proxy: &Running) -> bool {
 /// More silent connections than it has descriptors for: questions wait or are denied meanwhile, and it comes back by itself.
 #[tokio::test]
 async fn a_process_without_descriptors_allows_nothing_unrecorded_and_comes_back() {
-    let stub = Stub::start(Script::allow()).await.unwrap();
-    let listen = format!("drain = \"0s\"\nread_timeout = \"{READ_TIMEOUT}\"");
-    let mut proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+    let (_stub, mut proxy) = impatient().await;
     let (mut found, mut kept) = (Found::default(), Vec::new());
     good(&proxy, &mut found, &mut kept).await;
     let before = descriptors(&proxy);
