@@ -146,7 +146,8 @@ impl Decider {
             }
             Looked::Ask(place) => place,
         };
-        let asked = self.ask(route, Asking { request, trace, tracer, cutoff }).await;
+        // On the heap, so that a question whose answer is kept carries no room for asking through every call.
+        let asked = Box::pin(self.ask(route, Asking { request, trace, tracer, cutoff })).await;
         if asked.fallback {
             self.metrics.fallback(&route.name);
         }

@@ -11,6 +11,7 @@ pub mod planted;
 mod process;
 mod schedule;
 mod spoil;
+mod turns;
 mod unreadable;
 mod world;
 

@@ -93,7 +93,7 @@ impl Memory {
             None => Looked::Ask(Place::new(None, None)),
             Some((cache, key)) => match self.kept(cache, key, request, route) {
                 Some(kept) => Looked::Known(kept.known(key, CacheState::Hit)),
-                None => self.join(cache, key, request, route, cutoff).await,
+                None => Box::pin(self.join(cache, key, request, route, cutoff)).await,
             },
         };
         self.metrics.cache_request(match &looked {
