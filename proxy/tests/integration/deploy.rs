@@ -1,7 +1,9 @@
 //! The files by which Countersign is built and run: manifests, the compose file, workflows. Each is read as those will who
 //! use it, and held against the configuration, the image and the code that it speaks of.
 
+mod compose;
 mod kubernetes;
+mod picture;
 mod volume;
 
 use std::path::{Path, PathBuf};
