@@ -5,6 +5,7 @@ mod compose;
 mod kubernetes;
 mod picture;
 mod volume;
+mod workflows;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
