@@ -54,6 +54,18 @@ const DASHBOARDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboards/sou
 /// What the recipes of `docs/CONSUMING.md` are run with.
 const CONSUMERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxy/tests/integration/consuming/requirements.txt");
 
+/// What the files under `config/` and `.github/` are checked with.
+const DEPLOYMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../proxy/tests/integration/deploy/requirements.txt");
+
+/// A program that reads files as those will who run Countersign by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reader {
+    /// What `kubectl apply -k` has built in.
+    Kustomize,
+    /// Reads GitHub's workflows.
+    Actionlint,
+}
+
 /// What a report that compares with a part names.
 #[derive(Debug, Clone, Copy)]
 pub struct Versions {
@@ -61,10 +73,11 @@ pub struct Versions {
     pub kafka: &'static str,
     /// A commit.
     pub minio: &'static str,
+    pub collector: &'static str,
 }
 
 pub fn versions() -> Versions {
-    Versions { opa: versions::OPA, kafka: versions::KAFKA, minio: versions::MINIO }
+    Versions { opa: versions::OPA, kafka: versions::KAFKA, minio: versions::MINIO, collector: versions::COLLECTOR }
 }
 
 /// Where the parts are kept.
@@ -140,6 +153,23 @@ impl Laboratory {
         self.install(move |cache| recipes::python_packages(cache, &requirements)).await
     }
 
+    /// # Errors
+    /// When Go is missing or the program cannot be had.
+    pub async fn reader(&self, reader: Reader) -> Result<PathBuf> {
+        self.install(match reader {
+            Reader::Kustomize => recipes::kustomize,
+            Reader::Actionlint => recipes::actionlint,
+        })
+        .await
+    }
+
+    /// A directory with the definitions of the Prometheus operator's `ServiceMonitor` and `PrometheusRule`.
+    /// # Errors
+    /// When Go is missing or they cannot be had.
+    pub async fn custom_resources(&self) -> Result<PathBuf> {
+        self.install(recipes::custom_resources).await
+    }
+
     /// A program from the distribution's packages, such as `("wrk", "wrk")`.
     /// # Errors
     /// When it is missing and we may not install it.
@@ -165,6 +195,10 @@ impl Laboratory {
             ("jq", recipes::debian("jq", "jq")),
             ("dashboards", recipes::python_packages(cache, Path::new(DASHBOARDS))),
             ("consumers", recipes::python_packages(cache, Path::new(CONSUMERS))),
+            ("deployment", recipes::python_packages(cache, Path::new(DEPLOYMENT))),
+            ("kustomize", recipes::kustomize(cache)),
+            ("actionlint", recipes::actionlint(cache)),
+            ("resources", recipes::custom_resources(cache)),
         ]
     }
 

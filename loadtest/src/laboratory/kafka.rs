@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 pub struct Setup {
     lab: Laboratory,
     properties: Vec<(String, String)>,
+    whole: Option<String>,
     certificates: Option<Certificates>,
 }
 
@@ -36,13 +37,21 @@ pub struct Kafka {
 
 impl Setup {
     pub(super) fn new(lab: Laboratory) -> Self {
-        Self { lab, properties: Vec::new(), certificates: None }
+        Self { lab, properties: Vec::new(), whole: None, certificates: None }
     }
 
     /// A property of `server.properties`, over the laboratory's own.
     #[must_use]
     pub fn property(mut self, name: &str, value: &str) -> Self {
         self.properties.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// All of `server.properties`, instead of the laboratory's. In it `{port}`, `{controller}` and `{more}` become free
+    /// ports, and `{dir}` its own directory.
+    #[must_use]
+    pub fn whole(mut self, properties: &str) -> Self {
+        self.whole = Some(properties.to_owned());
         self
     }
 
@@ -72,7 +81,15 @@ impl Setup {
             Some(certificates) => kafka_secured::properties(home.path(), certificates, [port, controller], secured)?,
             None => String::new(),
         };
-        part::write(&properties, &self.server_properties(&home.path().join("data"), port, controller, &more))?;
+        let text = match (&self.whole, secured) {
+            (Some(whole), [more, ..]) => {
+                let ports = [("{port}", port), ("{controller}", controller), ("{more}", more)];
+                let whole = whole.replace("{dir}", &home.path().display().to_string());
+                ports.into_iter().fold(whole, |text, (name, port)| text.replace(name, &port.to_string()))
+            }
+            (None, _) => self.server_properties(&home.path().join("data"), port, controller, &more),
+        };
+        part::write(&properties, &text)?;
         let logging = format!("-Dlog4j2.configurationFile={}", cache.join("log4j2.properties").display());
         let file = properties.display().to_string();
         let format =
@@ -156,6 +173,11 @@ impl Kafka {
                 why: format!("{class}: {printed}{}", String::from_utf8_lossy(&output.stderr)),
             }),
         }
+    }
+
+    /// The same as words of a shell, for scripts that call a tool of Kafka's.
+    pub fn tool(&self, class: &str) -> String {
+        format!("'{}' -XX:TieredStopAtLevel=1 -cp '{}' {class}", self.java.display(), self.libs)
     }
 }
 

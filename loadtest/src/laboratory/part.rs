@@ -112,6 +112,11 @@ impl Part {
         self.process.as_ref().map(Process::id)
     }
 
+    /// What runs.
+    pub fn program(&self) -> &Path {
+        &self.plan.program
+    }
+
     /// The part's own directory: configuration, data and log.
     pub fn home(&self) -> &Path {
         self.plan.home.path()

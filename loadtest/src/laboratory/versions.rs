@@ -19,6 +19,15 @@ pub(super) const OPA_MODULE: &str = "github.com/open-policy-agent/opa@v1.22.2";
 /// The OpenTelemetry collector: the builder and the two components it is given.
 pub(super) const COLLECTOR: &str = "0.165.0";
 pub(super) const COLLECTOR_BUILDER_MODULE: &str = "go.opentelemetry.io/collector/cmd/builder@v0.165.0";
+/// Kustomize: what `kubectl apply -k` has built in.
+pub(super) const KUSTOMIZE: &str = "5.7.1";
+pub(super) const KUSTOMIZE_MODULE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1";
+/// The checker of GitHub's workflow files.
+pub(super) const ACTIONLINT: &str = "1.7.12";
+pub(super) const ACTIONLINT_MODULE: &str = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12";
+/// The Prometheus operator, of which only the definitions of its resources are taken.
+pub(super) const PROMETHEUS_OPERATOR: &str = "0.85.0";
+pub(super) const PROMETHEUS_OPERATOR_MODULE: &str = "github.com/prometheus-operator/prometheus-operator@v0.85.0";
 /// The package that holds nginx where the distribution is Debian.
 pub(super) const NGINX_PACKAGE: &str = "nginx-light";
 /// The package that holds Prometheus where the distribution is Debian.

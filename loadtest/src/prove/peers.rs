@@ -65,7 +65,7 @@ pub(super) fn pid(part: &Part) -> anyhow::Result<u32> {
 pub(super) fn versions() -> String {
     let nginx = std::process::Command::new("nginx").arg("-v").output().map(|said| said.stderr).unwrap_or_default();
     let nginx = String::from_utf8_lossy(&nginx).trim().rsplit('/').next().unwrap_or_default().to_owned();
-    let Versions { opa, kafka, minio } = laboratory::versions();
+    let Versions { opa, kafka, minio, collector: _ } = laboratory::versions();
     format!("nginx {nginx}, OPA {opa}, pingora {PINGORA}, Kafka {kafka}, MinIO {minio}")
 }
 

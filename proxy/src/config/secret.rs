@@ -1,9 +1,9 @@
 //! Secrets, by reference only: `{ file = "…" }` or `{ env = "…" }`. What is read here appears in no message. Called by
 //! `check` for every token, key, header and property.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use secrecy::SecretString;
@@ -53,9 +53,9 @@ fn from_env(table: &Table<'_>, name: &str, used: Use) -> Option<SecretString> {
 fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
     table.page.depends_on(Path::new(path));
     match file(path) {
-        Ok((text, mode)) => {
-            if mode & 0o077 != 0 {
-                let others = mode & 0o777;
+        Ok((text, kept)) => {
+            if kept.is_wide(rustix::process::geteuid().as_raw()) {
+                let others = kept.mode & 0o777;
                 table.warn("file", format!("`{path}` can be read by others (mode {others:04o}); 0600 is enough"));
             }
             usable(table, "file", &format!("`{path}`"), text, used)
@@ -67,9 +67,29 @@ fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
     }
 }
 
-/// The text of a file without one newline at its end, and the file's mode; or why there is none.
-pub fn file(path: &str) -> Result<(String, u32), String> {
-    let (content, mode) =
+/// Who may do what with a file, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    mode: u32,
+    owner: u32,
+}
+
+impl Kept {
+    fn of(found: &Metadata) -> Self {
+        Self { mode: found.mode(), owner: found.uid() }
+    }
+
+    /// Whether more may read it than need be. What belongs to somebody else can only be read by us through our group: so
+    /// Kubernetes hands a secret to a process that is not root.
+    fn is_wide(self, us: u32) -> bool {
+        let needed = if self.owner == us { 0o700 } else { 0o740 };
+        self.mode & 0o777 & !needed != 0
+    }
+}
+
+/// The text of a file without one newline at its end, and who may read it; or why there is none.
+pub fn file(path: &str) -> Result<(String, Kept), String> {
+    let (content, kept) =
         read_file(Path::new(path)).map_err(|error| format!("cannot read `{path}`: {}", plain(&error)))?;
     let mut text = String::from_utf8(content).map_err(|_| format!("`{path}` is not text"))?;
     if text.ends_with('\n') {
@@ -78,14 +98,14 @@ pub fn file(path: &str) -> Result<(String, u32), String> {
             text.pop();
         }
     }
-    Ok((text, mode))
+    Ok((text, kept))
 }
 
-/// The content and the mode. Symlinks are followed, for Kubernetes mounts secrets as such; anything but a regular file is
+/// The content and who may read it. Symlinks are followed, for Kubernetes mounts secrets as such; anything but a regular file is
 /// refused before it is opened, for a pipe would make us wait.
-fn read_file(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+fn read_file(path: &Path) -> io::Result<(Vec<u8>, Kept)> {
     let content = content(path, MOST)?;
-    Ok((content, fs::metadata(path)?.permissions().mode()))
+    Ok((content, Kept::of(&fs::metadata(path)?)))
 }
 
 /// What a regular file of at most `most` bytes holds.
@@ -127,4 +147,18 @@ pub fn plain(error: &io::Error) -> String {
     let words = text.split(" (os error").next().unwrap_or_default();
     let mut letters = words.chars();
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kept;
+
+    #[test]
+    fn a_file_of_somebody_else_may_be_read_by_our_group_and_nobody_besides() {
+        let wide = |mode: u32, owner| Kept { mode: 0o100_000 | mode, owner }.is_wide(10_001);
+        assert!([0o600, 0o400].into_iter().all(|mode| !wide(mode, 10_001)));
+        assert!([0o640, 0o440, 0o604, 0o444, 0o620].into_iter().all(|mode| wide(mode, 10_001)));
+        assert!([0o440, 0o640, 0o400].into_iter().all(|mode| !wide(mode, 0)));
+        assert!([0o444, 0o644, 0o460, 0o604].into_iter().all(|mode| wide(mode, 0)));
+    }
 }

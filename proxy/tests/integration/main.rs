@@ -19,6 +19,7 @@ mod consuming; // docs/CONSUMING.md: recipes and an auditor's questions, against
 mod crash; // kill -9 under load
 mod damage; // a spool damaged at random, thousands of times
 mod demo; // the README's first command
+mod deploy; // manifests, the compose file, workflows
 mod disk_faults; // a disk that refuses or is slow: what is denied, counted and amended
 mod drain; // restarts under load: no call fails, no record is missing
 mod fail_closed; // every fault ends as a deny with its reason and its record
