@@ -210,7 +210,8 @@ async fn grafana_finds_its_source_and_every_page() {
     assert_eq!(text(&source, "/datasources/0/type"), "prometheus");
     let url = text(&source, "/datasources/0/url").trim_start_matches("http://");
     let (host, port) = url.split_once(':').unwrap();
-    let published = list(&project["services"][host], "/ports").iter().any(|one| one["target"].to_string() == port);
+    let port: u64 = port.parse().unwrap();
+    let published = list(&project["services"][host], "/ports").iter().any(|one| one["target"] == port);
     assert!(published, "{url}");
     let pages = yaml(&read(format!("{FOLDER}/grafana/pages.yaml")));
     let folder = text(&pages, "/providers/0/options/path");
