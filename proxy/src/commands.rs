@@ -14,6 +14,7 @@ pub mod schema;
 pub mod serve;
 pub mod tail;
 pub mod verify;
+pub mod version;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,14 @@ impl From<Exit> for ExitCode {
             Exit::Usage => Self::from(64),
         }
     }
+}
+
+/// An audit-logging decision proxy between MinIO's access management webhook and its authorizers.
+#[derive(Debug, clap::Parser)]
+#[command(name = "countersign", version, long_version = version::long(), max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
 }
 
 #[derive(Debug, clap::Subcommand)]

@@ -56,5 +56,6 @@ mod tidy; // the house rules
 mod topics; // what is said of them at start and by the probe
 mod tutorial; // docs/TUTORIAL.md, command by command
 mod verify; // the trail's wholeness, by the command and without it
+mod version; // which build it says it is, and how the build knows
 mod wire; // strict reading, against Go's
 mod witness; // completeness against MinIO's audit log, and a workload that counts
