@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod generate;
 pub mod keygen;
 pub mod pseudonym;
 pub mod publish;
@@ -80,6 +81,9 @@ pub enum Command {
     Keygen(keygen::Args),
     /// Print a JSON Schema.
     Schema(schema::Args),
+    /// Print completions for a shell, or write manual pages.
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 impl Command {
@@ -98,6 +102,7 @@ impl Command {
             Self::Publish(args) => read(publish::run(&args)),
             Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),
+            Self::Generate(args) => generate::run(&args),
         }
     }
 }

@@ -24,6 +24,7 @@ mod drain; // restarts under load: no call fails, no record is missing
 mod fail_closed; // every fault ends as a deny with its reason and its record
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
 mod fuzz; // mutated bytes against everything that reads bytes
+mod generate; // completions, manual pages, and the schema of the configuration
 mod hostile; // a catalogue of hostile input, at the front and from authorizers
 mod logs; // told once, never waited for, harmless to a terminal
 mod matrix; // every fault under every durability, combination and state of the cache
