@@ -7,7 +7,7 @@ use super::files;
 use super::names::{exists, metrics_in};
 use super::promql::{self, Selector, Values};
 
-const RUNBOOK: &str = "docs/OPERATIONS.md";
+const RUNBOOK: &str = "docs/ALERTS.md";
 
 fn read(name: &str) -> Value {
     serde_yaml::from_str(&std::fs::read_to_string(files::root().join("dashboards").join(name)).unwrap()).unwrap()
@@ -101,7 +101,7 @@ fn every_alert_says_whose_fault_it_is_and_what_to_do() {
 #[test]
 fn the_rule_sees_what_an_alert_lacks() {
     let bad = serde_json::json!({ "alert": "A", "expr": "sum without (route) (countersign_faults_total) > 0", "labels": {},
-        "annotations": { "summary": "{{ $labels.route }} of {{ $labels.instance }}", "runbook_url": "docs/OPERATIONS.md#no" } });
+        "annotations": { "summary": "{{ $labels.route }} of {{ $labels.instance }}", "runbook_url": "docs/ALERTS.md#no" } });
     let found = complaints(&bad, &sections(), &Values::known());
     assert_eq!(found.len(), 6, "{found:#?}");
 }
