@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::documentation::anchor;
 use super::files;
 use super::names::{exists, metrics_in};
 use super::promql::{self, Selector, Values};
@@ -19,12 +20,6 @@ fn alerts() -> Vec<Value> {
     let alerts: Vec<Value> = groups.flat_map(|group| group["rules"].as_array().unwrap().clone()).collect();
     assert!(alerts.len() >= 15, "the rules were not found");
     alerts
-}
-
-/// The anchor of a heading, as the usual renderers of Markdown make it.
-fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|one| one.is_alphanumeric() || matches!(one, ' ' | '-' | '_'));
-    kept.map(|one| if one == ' ' { '-' } else { one.to_ascii_lowercase() }).collect()
 }
 
 /// Anchor and text of each section of the runbook.
