@@ -70,7 +70,7 @@ DELIVERY = [
           "faster than decisions until it has caught up.",
           [Target(rate("countersign_kafka_records_delivered_total"), "delivered"),
            Target(rate("countersign_decisions_total"), "decided")], unit="ops"),
-    lines("Kafka errors", "By librdkafka's name for it; `spool` and `internal` are Countersign's own. docs/OPERATIONS.md "
+    lines("Kafka errors", "By librdkafka's name for it; `spool` and `internal` are Countersign's own. docs/KAFKA.md "
           "says what to do about each. Records wait in the spool meanwhile.",
           [Target(rate("countersign_kafka_errors_total", by="code") + " > 0", "{{code}}")], unit="ops", width=12),
     lines("Delivery latency", "From handing a record to librdkafka to its acknowledgement: the brokers and the way there.",

@@ -1,5 +1,6 @@
 //! Load generator, stub authorizer and the laboratory of real parts, for Countersign's tests and for its users.
 
+pub mod commands;
 pub mod figures;
 pub mod laboratory;
 pub mod load;

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod explain;
+pub mod generate;
 pub mod keygen;
 pub mod pseudonym;
 pub mod publish;
@@ -14,6 +15,7 @@ pub mod schema;
 pub mod serve;
 pub mod tail;
 pub mod verify;
+pub mod version;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,14 @@ impl From<Exit> for ExitCode {
             Exit::Usage => Self::from(64),
         }
     }
+}
+
+/// An audit-logging decision proxy between MinIO's access management webhook and its authorizers.
+#[derive(Debug, clap::Parser)]
+#[command(name = "countersign", version, long_version = version::long(), max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -71,6 +81,9 @@ pub enum Command {
     Keygen(keygen::Args),
     /// Print a JSON Schema.
     Schema(schema::Args),
+    /// Print completions for a shell, or write manual pages.
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 impl Command {
@@ -89,6 +102,7 @@ impl Command {
             Self::Publish(args) => read(publish::run(&args)),
             Self::Keygen(args) => keygen::run(&args),
             Self::Schema(args) => schema::run(&args),
+            Self::Generate(args) => generate::run(&args),
         }
     }
 }

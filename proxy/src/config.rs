@@ -15,6 +15,7 @@ pub mod diagnose;
 pub mod fuzz;
 pub mod keys;
 pub mod meant;
+pub mod schema;
 mod secret;
 pub mod summary;
 #[cfg(test)]

@@ -20,7 +20,7 @@
 //!
 //! | row | modules |
 //! |---|---|
-//! | words | `policy::request`, `policy::verdict` |
+//! | words | `version`, `policy::request`, `policy::verdict` |
 //! | pure | `wire`, the rest of `policy`, `audit::record`, `audit::shadow`, `audit::lifecycle`, `audit::envelope`, `audit::segment`, `audit::chain`, `audit::stub` |
 //! | edges | `metrics`, `trace`, `certificates`, `authorizer`, the rest of `audit`, `kafka` |
 //! | decide | `decide` |
@@ -44,4 +44,5 @@ pub mod pipeline;
 pub mod policy;
 pub mod status;
 pub mod trace;
+pub mod version;
 pub mod wire;

@@ -5,20 +5,12 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use countersign::commands::{Command, Exit};
+use countersign::commands::{Arguments, Exit};
 use mimalloc::MiMalloc;
 
 /// A fifth of a cached decision was spent in the system's allocator.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
-
-/// An audit-logging decision proxy between MinIO's access management webhook and its authorizers.
-#[derive(Debug, clap::Parser)]
-#[command(name = "countersign", version, max_term_width = 100)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {

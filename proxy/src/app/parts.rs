@@ -36,6 +36,7 @@ use crate::policy::privacy::key::Key;
 use crate::policy::route::{Combine, Globs, Lifetimes, Matcher, Route, Routes};
 use crate::status;
 use crate::trace::{self, Tracer};
+use crate::version::VERSION;
 
 /// One export of spans; a collector that takes longer loses them.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -201,7 +202,7 @@ pub fn tracer(config: &Config, metrics: &Arc<Metrics>) -> Result<Tracer, PartErr
         always: always(otlp),
         timeout: EXPORT_TIMEOUT,
         instance: config.instance.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: VERSION.to_owned(),
     };
     Tracer::start(&options, metrics.clone()).map_err(|error| PartError::Otlp(error.to_string()))
 }
@@ -240,7 +241,7 @@ pub fn spool(
         deliver: config.kafka.is_some(),
         ..spool::Options::new(&audit.spool)
     };
-    Spool::start(options, Source::new(&config.instance), env!("CARGO_PKG_VERSION"), generation, metrics.clone())
+    Spool::start(options, Source::new(&config.instance), VERSION, generation, metrics.clone())
 }
 
 pub fn publisher(

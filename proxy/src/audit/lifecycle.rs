@@ -11,6 +11,8 @@ pub enum Event {
     /// The first record of a chain.
     ChainOpened {
         version: String,
+        /// What the program was built from; null where the build did not know.
+        commit: Option<String>,
         config_generation: String,
         /// The chain before this one in the same spool; null in a new spool.
         previous: Option<Previous>,

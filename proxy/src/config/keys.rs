@@ -129,11 +129,9 @@ pub fn takes(kind: &Takes) -> String {
         Takes::Size(least, most) => {
             format!("a size with its unit, \"{}\" to \"{}\"", super::values::size(*least), super::values::size(*most))
         }
-        Takes::Time(least, most) => format!(
-            "a duration with its unit, \"{}\" to \"{}\"",
-            humantime::format_duration(*least),
-            humantime::format_duration(*most)
-        ),
+        Takes::Time(least, most) => {
+            format!("a duration with its unit, \"{}\" to \"{}\"", written(*least), written(*most))
+        }
         Takes::Text => "a text".to_owned(),
         Takes::Texts => "a list of texts".to_owned(),
         Takes::Address => "an IP address with a port, such as \"127.0.0.1:8281\"".to_owned(),
@@ -142,6 +140,17 @@ pub fn takes(kind: &Takes) -> String {
         Takes::Secret => "{ file = \"…\" } or { env = \"…\" }".to_owned(),
         Takes::Properties | Takes::Table(_) => "a table".to_owned(),
         Takes::Tables(_) => "a list of tables".to_owned(),
+    }
+}
+
+/// As one would write it: humantime would make eleven months and some hours of a year.
+fn written(duration: Duration) -> String {
+    const DAY: u64 = 86_400;
+    let seconds = duration.as_secs();
+    if seconds >= DAY && seconds.is_multiple_of(DAY) {
+        format!("{}days", seconds / DAY)
+    } else {
+        humantime::format_duration(duration).to_string()
     }
 }
 

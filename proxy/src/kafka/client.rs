@@ -21,6 +21,14 @@ pub struct Connection {
     pub client_id: String,
 }
 
+/// The version of librdkafka, and what it was built with: its `builtin.features`.
+pub fn library() -> (String, String) {
+    let (_, version) = rdkafka::util::get_rdkafka_version();
+    let built = ClientConfig::new().create_native_config().and_then(|config| config.get("builtin.features"));
+    // It is a text that is always there; a build that cannot tell has none to speak of.
+    (version, built.unwrap_or_default().replace(',', " "))
+}
+
 impl Connection {
     /// The user's properties, then `ours`, which win.
     pub(super) fn config(&self, ours: &[(&str, &str)]) -> ClientConfig {

@@ -92,7 +92,7 @@ pub const METRICS: &[Metric] = &[
     counter("countersign_log_lines_dropped_total", "Lines of the operational log that were dropped rather than waited for", &[]),
     gauge("countersign_config_last_reload_successful", "1 if the configuration file as it was last read is in force", &[]),
     info("countersign_config_info", "The configuration generation in force", &["generation"]),
-    info("countersign_build_info", "The program", &["version"]),
+    info("countersign_build_info", "The program", &["version", "commit"]),
     gauge("process_resident_memory_bytes", "Resident memory size", &[]),
     counter("process_cpu_seconds_total", "User and system CPU time spent", &[]),
     gauge("process_open_fds", "Open file descriptors", &[]),

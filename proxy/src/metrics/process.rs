@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::info::Info;
 
 use super::names::metric;
+use crate::version::{COMMIT_OR_UNKNOWN, VERSION};
 
 /// Ticks of `/proc/self/stat` in a second. `USER_HZ` is part of Linux's ABI and 100 wherever we are built for.
 const USER_HZ: f64 = 100.0;
@@ -40,7 +41,8 @@ impl Collector for Live {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let generation = Info::new(vec![("generation", self.generation.lock().clone())]);
         one(&mut encoder, "countersign_config_info", &generation)?;
-        one(&mut encoder, "countersign_build_info", &Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]))?;
+        let build = Info::new(vec![("version", VERSION), ("commit", COMMIT_OR_UNKNOWN)]);
+        one(&mut encoder, "countersign_build_info", &build)?;
         let lost = self.log_lines_dropped.get().map_or(0, |read| read());
         one(&mut encoder, "countersign_log_lines_dropped_total", &ConstCounter::new(lost))?;
         self.encode_process(&mut encoder)

@@ -331,7 +331,7 @@ fn footer(view: &View) -> Markup {
     html! {
         footer {
             p {
-                "Version " (process.version) " · configuration " code id="generation" { (process.config_generation) }
+                "Version " (process.version) ", commit " code { (process.commit.get(..12).unwrap_or(&process.commit)) } " · configuration " code id="generation" { (process.config_generation) }
                 " · up " (age(process.uptime_seconds)) " · " (bytes(process.resident_bytes)) " of memory"
             }
             p {

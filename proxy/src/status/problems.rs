@@ -1,5 +1,5 @@
 //! What is wrong, in sentences, the worst first. Limits are those of `dashboards/alerts.yml`, so that the page and a pager do
-//! not contradict each other; `alert` names the section of OPERATIONS.md that says what to do. Pure.
+//! not contradict each other; `alert` names the section of docs/ALERTS.md that says what to do. Pure.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ const CERTIFICATE_SECONDS: f64 = 14.0 * 86400.0;
 pub(super) struct Problem {
     pub severity: Severity,
     pub text: String,
-    /// The alert with the same limit, and its section in OPERATIONS.md.
+    /// The alert with the same limit, and its section in docs/ALERTS.md.
     pub alert: Option<&'static str>,
 }
 
@@ -119,7 +119,7 @@ impl Found {
         }
         if !view.kafka.errors.is_empty() {
             let errors: Vec<_> = view.kafka.errors.iter().map(|(code, count)| format!("{code} ({count:.0})")).collect();
-            let text = format!("Errors with Kafka: {}; OPERATIONS.md says of each what to do", errors.join(", "));
+            let text = format!("Errors with Kafka: {}; KAFKA.md says of each what to do", errors.join(", "));
             self.add(Severity::Note, Some("CountersignKafkaErrors"), text);
         }
         let lost = [

@@ -54,6 +54,7 @@ pub(super) struct Sample {
     pub started: f64,
     pub resident: f64,
     pub version: String,
+    pub commit: String,
     /// Of the configuration in force.
     pub generation: String,
 }
@@ -174,7 +175,10 @@ impl Sample {
             "process_start_time_seconds" => self.started = value,
             "process_resident_memory_bytes" => self.resident = value,
             "countersign_config_info" => line.label("generation").clone_into(&mut self.generation),
-            "countersign_build_info" => line.label("version").clone_into(&mut self.version),
+            "countersign_build_info" => {
+                line.label("version").clone_into(&mut self.version);
+                line.label("commit").clone_into(&mut self.commit);
+            }
             _ => {}
         }
     }

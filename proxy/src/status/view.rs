@@ -46,6 +46,8 @@ pub(super) enum State {
 pub(super) struct Process {
     pub instance: String,
     pub version: String,
+    /// What the program was built from, or `unknown`.
+    pub commit: String,
     pub config_generation: String,
     pub as_of: String,
     pub uptime_seconds: f64,
@@ -193,6 +195,7 @@ impl View {
             process: Process {
                 instance: options.instance.clone(),
                 version: span.now.version.clone(),
+                commit: span.now.commit.clone(),
                 config_generation: span.now.generation.clone(),
                 as_of: rfc3339(micros(wall)),
                 uptime_seconds: (wall_seconds - span.now.started).max(0.0),

@@ -25,6 +25,7 @@ mod drain; // restarts under load: no call fails, no record is missing
 mod fail_closed; // every fault ends as a deny with its reason and its record
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
 mod fuzz; // mutated bytes against everything that reads bytes
+mod generate; // completions, manual pages, and the schema of the configuration
 mod hostile; // a catalogue of hostile input, at the front and from authorizers
 mod logs; // told once, never waited for, harmless to a terminal
 mod matrix; // every fault under every durability, combination and state of the cache
@@ -57,5 +58,6 @@ mod tidy; // the house rules
 mod topics; // what is said of them at start and by the probe
 mod tutorial; // docs/TUTORIAL.md, command by command
 mod verify; // the trail's wholeness, by the command and without it
+mod version; // which build it says it is, and how the build knows
 mod wire; // strict reading, against Go's
 mod witness; // completeness against MinIO's audit log, and a workload that counts

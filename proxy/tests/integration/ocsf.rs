@@ -112,7 +112,7 @@ fn own_records() -> tempfile::NamedTempFile {
     let (chain, first_seq, last_seq) = damage("eu1/a");
     let (cause, detail) = (OutageCause::Audit, "disk".to_owned());
     let events = [
-        Event::ChainOpened { version: "1".into(), config_generation: "g".into(), previous: None },
+        Event::ChainOpened { version: "1".into(), commit: None, config_generation: "g".into(), previous: None },
         Event::OutageStarted { cause, detail: detail.clone(), started: text() },
         Event::OutageEnded { cause, detail, started: text(), ended: text(), refused: Refusals::default() },
         Event::DamageFound { chain, segment: "s".into(), offset: 0, bytes: 1, first_seq, last_seq, before: None },

@@ -2,6 +2,7 @@
 //! tried on a sample that breaks it, and then on the repository.
 
 mod alerts;
+mod documentation;
 mod events;
 mod figures;
 pub mod files;

@@ -86,7 +86,7 @@ fn opened(at: u64, before: Option<&(String, Vec<Vec<u8>>)>) -> Part {
         clean: true,
         unknown: None,
     });
-    lifecycle(at, &Event::ChainOpened { version: "v".into(), config_generation: "g".into(), previous })
+    lifecycle(at, &Event::ChainOpened { version: "v".into(), commit: None, config_generation: "g".into(), previous })
 }
 
 fn decision(at: u64, object: &str) -> Part {

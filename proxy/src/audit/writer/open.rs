@@ -17,6 +17,7 @@ use crate::audit::recovery;
 use crate::audit::segment::{self, HEADER, Header};
 use crate::audit::shared::Spare;
 use crate::policy::verdict::Reason;
+use crate::version;
 
 use super::{Active, Outage, Writer};
 
@@ -108,7 +109,9 @@ impl Writer {
         let previous = self.previous.take();
         let unknown = previous.as_ref().and_then(|p| p.unknown.clone().map(|range| (p.id.clone(), range)));
         let config_generation = self.shared.generation.lock().clone();
-        self.place_event(&Event::ChainOpened { version: self.shared.version.clone(), config_generation, previous });
+        let commit = version::COMMIT.map(str::to_owned);
+        let version = self.shared.version.clone();
+        self.place_event(&Event::ChainOpened { version, commit, config_generation, previous });
         // Before anything follows it: a power cut that takes this record must not leave later ones behind.
         self.flush(true);
         if let Some((chain, range)) = unknown {

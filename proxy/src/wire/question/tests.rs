@@ -192,6 +192,26 @@ fn wrong_types_are_malformed() {
     }
 }
 
+/// As RustFS (`crates/policy/src/policy/opa.rs`) and Ceph RGW (`src/rgw/rgw_opa.cc`) ask their authorizers. `docs/MINIO.md`
+/// says what becomes of it.
+#[test]
+fn questions_of_other_servers_are_refused() {
+    let rustfs = json!({
+        "identity": {"account": "alice", "groups": [], "is_owner": false, "claims": {}},
+        "resource": {"bucket": "photos", "object": "a.jpg", "arn": "arn:aws:s3:::photos/a.jpg"},
+        "action": "s3:GetObject",
+        "context": {"conditions": {"SourceIp": ["203.0.113.9"]}, "deny_only": false, "timestamp": "2026-11-23T13:00:00Z"},
+    });
+    let ceph = json!({
+        "method": "GET", "relative_uri": "/photos/a.jpg", "decoded_uri": "/photos/a.jpg", "params": "",
+        "request_uri_aws4": "/photos/a.jpg", "object_name": "a.jpg", "subuser": "",
+        "user_info": {"user_id": "alice", "display_name": "Alice"}, "bucket_info": {"bucket": {"name": "photos"}},
+    });
+    for other in [rustfs, ceph] {
+        assert_eq!(read_input(&other).err(), Some(Reason::MalformedRequest), "{other}");
+    }
+}
+
 #[test]
 fn who_and_what_must_be_there() {
     for name in ["account", "action"] {

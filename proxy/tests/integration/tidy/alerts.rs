@@ -3,11 +3,12 @@
 
 use serde_json::Value;
 
+use super::documentation::anchor;
 use super::files;
 use super::names::{exists, metrics_in};
 use super::promql::{self, Selector, Values};
 
-const RUNBOOK: &str = "docs/OPERATIONS.md";
+const RUNBOOK: &str = "docs/ALERTS.md";
 
 fn read(name: &str) -> Value {
     serde_yaml::from_str(&std::fs::read_to_string(files::root().join("dashboards").join(name)).unwrap()).unwrap()
@@ -19,12 +20,6 @@ fn alerts() -> Vec<Value> {
     let alerts: Vec<Value> = groups.flat_map(|group| group["rules"].as_array().unwrap().clone()).collect();
     assert!(alerts.len() >= 15, "the rules were not found");
     alerts
-}
-
-/// The anchor of a heading, as the usual renderers of Markdown make it.
-fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|one| one.is_alphanumeric() || matches!(one, ' ' | '-' | '_'));
-    kept.map(|one| if one == ' ' { '-' } else { one.to_ascii_lowercase() }).collect()
 }
 
 /// Anchor and text of each section of the runbook.
@@ -101,7 +96,7 @@ fn every_alert_says_whose_fault_it_is_and_what_to_do() {
 #[test]
 fn the_rule_sees_what_an_alert_lacks() {
     let bad = serde_json::json!({ "alert": "A", "expr": "sum without (route) (countersign_faults_total) > 0", "labels": {},
-        "annotations": { "summary": "{{ $labels.route }} of {{ $labels.instance }}", "runbook_url": "docs/OPERATIONS.md#no" } });
+        "annotations": { "summary": "{{ $labels.route }} of {{ $labels.instance }}", "runbook_url": "docs/ALERTS.md#no" } });
     let found = complaints(&bad, &sections(), &Values::known());
     assert_eq!(found.len(), 6, "{found:#?}");
 }

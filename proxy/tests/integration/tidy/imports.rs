@@ -11,7 +11,7 @@ use super::files;
 
 /// Rows from the top. A module stands in the row that names its longest prefix.
 const ROWS: [(&str, &[&str]); 7] = [
-    ("words", &["policy::request", "policy::verdict"]),
+    ("words", &["version", "policy::request", "policy::verdict"]),
     (
         "pure",
         &[

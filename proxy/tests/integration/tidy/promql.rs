@@ -85,7 +85,7 @@ impl Values {
 
     fn has(&self, metric: &str, label: &str, value: &str) -> bool {
         // Names of the configuration, versions and hashes.
-        let free = ["route", "authorizer", "client", "name", "generation", "version"].contains(&label);
+        let free = ["route", "authorizer", "client", "name", "generation", "version", "commit"].contains(&label);
         let of = |metric: &str| self.0.get(&(metric.to_owned(), label.to_owned()));
         free || ADDED.contains(&label) || value.starts_with('$') || of(metric).is_some_and(|all| all.contains(value))
     }

@@ -73,7 +73,12 @@ fn the_end_of_a_chain_that_crashed_is_remembered() {
         Head { id: "i/1".into(), seq: 38, hash, clean: false, unknown: None }
     };
     let opened = |previous| {
-        let event = Event::ChainOpened { version: "v".into(), config_generation: "g".into(), previous: Some(previous) };
+        let event = Event::ChainOpened {
+            version: "v".into(),
+            commit: None,
+            config_generation: "g".into(),
+            previous: Some(previous),
+        };
         placed("i/2", &[lifecycle(2000, &event)], &key)
     };
     let honest = opened(previous(&crashed.chains[1].1[38]));

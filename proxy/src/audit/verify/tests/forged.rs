@@ -170,7 +170,12 @@ fn what_kafka_had_and_the_disk_had_not_is_named() {
         clean: false,
         unknown: None,
     };
-    let event = Event::ChainOpened { version: "v".into(), config_generation: "g".into(), previous: Some(previous) };
+    let event = Event::ChainOpened {
+        version: "v".into(),
+        commit: None,
+        config_generation: "g".into(),
+        previous: Some(previous),
+    };
     next[0] = lifecycle(2000, &event);
     for part in &mut next {
         if matches!(part, Part::Kept(_)) {
