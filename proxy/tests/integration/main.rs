@@ -56,6 +56,7 @@ mod tidy; // the house rules
 mod tokens; // rotated under a real MinIO
 mod topics; // what is said of them at start and by the probe
 mod tutorial; // docs/TUTORIAL.md, command by command
+mod unprivileged; // as nobody, whatever the umask
 mod verify; // the trail's wholeness, by the command and without it
 mod wire; // strict reading, against Go's
 mod witness; // completeness against MinIO's audit log, and a workload that counts
