@@ -1,9 +1,11 @@
 //! Reads certificates and keys, and says when they end. Not what they are good for: whom an authorizer's certificate must
-//! name is `authorizer::tls`, what the decision endpoint shows is `front::secure`, the only callers.
+//! name is `authorizer::tls`, what the decision endpoint shows is `front::secure`, what librdkafka will read is
+//! `kafka::certificates`: the only callers.
 
 use std::path::{Path, PathBuf};
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
+use openssl::pkcs12::Pkcs12;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use secrecy::zeroize::Zeroizing;
@@ -13,23 +15,64 @@ use secrecy::zeroize::Zeroizing;
 pub enum CertificateError {
     #[error("`{}` cannot be read: {error}", path.display())]
     Unreadable { path: PathBuf, error: std::io::Error },
-    #[error("`{}` holds no usable PEM {what}", path.display())]
+    #[error("`{}` holds no usable {what}", path.display())]
     Unusable { path: PathBuf, what: &'static str },
     #[error("the key in `{}` does not belong to the certificate", .0.display())]
     WrongKey(PathBuf),
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
-    std::fs::read(path).map_err(|error| CertificateError::Unreadable { path: path.to_owned(), error })
+/// What a file or a setting holds, and its name for messages. Wiped when it goes, for it may be a key.
+pub struct Text {
+    from: PathBuf,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Text {
+    pub fn of_file(path: &Path) -> Result<Self, CertificateError> {
+        let bytes = std::fs::read(path);
+        let bytes = bytes.map_err(|error| CertificateError::Unreadable { path: path.to_owned(), error })?;
+        Ok(Self { from: path.to_owned(), bytes: Zeroizing::new(bytes) })
+    }
+
+    /// Written out in a setting.
+    pub fn given(setting: &str, text: &str) -> Self {
+        Self { from: setting.into(), bytes: Zeroizing::new(text.as_bytes().to_vec()) }
+    }
+
+    fn unusable(&self, what: &'static str) -> CertificateError {
+        CertificateError::Unusable { path: self.from.clone(), what }
+    }
+
+    /// Every certificate, at least one.
+    pub fn certificates(&self) -> Result<Vec<X509>, CertificateError> {
+        let found = X509::stack_from_pem(&self.bytes).unwrap_or_default();
+        if found.is_empty() { Err(self.unusable("PEM certificate")) } else { Ok(found) }
+    }
+
+    /// The key that belongs to the first certificate of `chain`. `password` opens it where it is locked; without one it
+    /// is refused, for OpenSSL would ask whoever sits at the terminal.
+    pub fn key(&self, chain: &[X509], password: &str) -> Result<PKey<Private>, CertificateError> {
+        let private: PKey<Private> = PKey::private_key_from_pem_passphrase(&self.bytes, password.as_bytes())
+            .map_err(|_| self.unusable("PEM private key"))?;
+        let leaf = chain.first().and_then(|leaf| leaf.public_key().ok());
+        if !leaf.is_some_and(|leaf| leaf.public_eq(&private)) {
+            return Err(CertificateError::WrongKey(self.from.clone()));
+        }
+        Ok(private)
+    }
+
+    /// The chain in a PKCS #12 store that has a key as well, leaf first.
+    pub fn store(&self, password: &str) -> Result<Vec<X509>, CertificateError> {
+        let unusable = || self.unusable("PKCS #12 store, or needs another password");
+        let store = Pkcs12::from_der(&self.bytes).and_then(|store| store.parse2(password)).map_err(|_| unusable())?;
+        let (Some(leaf), Some(_)) = (store.cert, store.pkey) else { return Err(unusable()) };
+        Ok(std::iter::once(leaf).chain(store.ca.into_iter().flatten()).collect())
+    }
 }
 
 /// Every certificate of a PEM file, at least one.
 pub fn certificates(path: &Path) -> Result<Vec<X509>, CertificateError> {
-    let found = X509::stack_from_pem(&read(path)?).unwrap_or_default();
-    if found.is_empty() {
-        return Err(CertificateError::Unusable { path: path.to_owned(), what: "certificate" });
-    }
-    Ok(found)
+    Text::of_file(path)?.certificates()
 }
 
 /// The first end after `now`; if there is none, the last one. Seconds since 1970.
@@ -52,12 +95,7 @@ pub fn unix_now() -> i64 {
 /// A chain, leaf first, and the key that belongs to it.
 pub fn pair(certificate: &Path, key: &Path) -> Result<(Vec<X509>, PKey<Private>), CertificateError> {
     let chain = certificates(certificate)?;
-    let private: PKey<Private> = PKey::private_key_from_pem(&Zeroizing::new(read(key)?))
-        .map_err(|_| CertificateError::Unusable { path: key.to_owned(), what: "private key" })?;
-    let belongs = chain.first().and_then(|leaf| leaf.public_key().ok()).is_some_and(|leaf| leaf.public_eq(&private));
-    if !belongs {
-        return Err(CertificateError::WrongKey(key.to_owned()));
-    }
+    let private = Text::of_file(key)?.key(&chain, "")?;
     Ok((chain, private))
 }
 

@@ -1,10 +1,12 @@
-//! Bytes in, bytes out: pingora's `HttpServerApp` for the decision endpoint. Limits, deadlines, token, MinIO's empty
-//! start-up POST. Decides nothing: a whole question with a good token goes to `pipeline`.
+//! Bytes in, bytes out: one question of the decision endpoint, over either version of HTTP. Limits, deadlines, token, MinIO's
+//! empty start-up POST. Decides nothing: a whole question with a good token goes to `pipeline`. Called by `connection` and
+//! `streams`.
 
 pub mod body;
 pub mod connection;
 pub mod framing;
 pub mod secure;
+mod streams;
 pub mod target;
 pub mod tokens;
 
@@ -14,14 +16,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header};
 use pingora::ErrorType;
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::{ReusableHttpStream, ServerSession};
-use pingora::server::ShutdownWatch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::audit::spool::Spool;
@@ -71,15 +71,31 @@ impl Options {
 
 /// Set once, when the process begins to drain: from then on every answer closes its connection.
 #[derive(Debug, Clone, Default)]
-pub struct Draining(Arc<AtomicBool>);
+pub struct Draining(Arc<Drain>);
+
+#[derive(Debug, Default)]
+struct Drain {
+    begun: AtomicBool,
+    begins: Notify,
+}
 
 impl Draining {
     pub fn begin(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.begun.store(true, Ordering::Release);
+        self.0.begins.notify_waiters();
     }
 
     pub fn begun(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.begun.load(Ordering::Acquire)
+    }
+
+    /// Until it has begun.
+    pub async fn wait(&self) {
+        // Made before the look: it hears of whatever comes after.
+        let begins = self.0.begins.notified();
+        if !self.begun() {
+            begins.await;
+        }
     }
 }
 
@@ -91,8 +107,6 @@ pub struct Front {
     options: ArcSwap<Options>,
     /// Absent: plain HTTP.
     secure: ArcSwapOption<Secure>,
-    /// An idle connection with HTTP/2 ends as any other; by `keepalive` as it was at the start.
-    idle: HttpServerOptions,
 }
 
 /// What a request turned out to be.
@@ -134,10 +148,8 @@ impl Front {
         draining: Draining,
         options: Options,
     ) -> Self {
-        let mut idle = HttpServerOptions::default();
-        idle.h2_idle_timeout = Some(options.keepalive);
         let (options, secure) = (ArcSwap::from_pointee(options), ArcSwapOption::empty());
-        Self { pipeline, spool, metrics, draining, options, secure, idle }
+        Self { pipeline, spool, metrics, draining, options, secure }
     }
 
     /// From the next question on, other options.
@@ -272,22 +284,6 @@ impl Front {
         }
         session.write_response_header(Box::new(head)).await?;
         session.write_response_body(body, true).await
-    }
-}
-
-#[async_trait]
-impl HttpServerApp for Front {
-    fn server_options(&self) -> Option<&HttpServerOptions> {
-        Some(&self.idle)
-    }
-
-    async fn process_new_http(
-        self: &Arc<Self>,
-        session: ServerSession,
-        _shutdown: &ShutdownWatch,
-    ) -> Option<ReusedHttpStream> {
-        let settings = HttpPersistentSettings::for_session(&session);
-        Some(ReusedHttpStream::from_reusable_stream(self.serve(session).await?, settings))
     }
 }
 

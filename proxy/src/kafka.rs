@@ -1,6 +1,7 @@
 //! Kafka: the only place that knows rdkafka. `sink` is what the publisher hands records to, `reader` what commands read
-//! them with, `inspect` looks at topics, `mock` is the broker of `demo`. Nothing here decides what a record says.
+//! them with, `inspect` looks at topics, `certificates` at files, `mock` is the broker of `demo`. Nothing here decides what a record says.
 
+pub mod certificates;
 mod checkpoints;
 pub mod client;
 pub mod inspect;

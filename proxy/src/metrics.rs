@@ -359,12 +359,18 @@ impl Metrics {
 
     /// All of authorizers that are loaded now; what was loaded before is not shown any more.
     pub fn authorizer_certificates(&self, loaded: &[Certificate]) {
-        self.series.certificates(|used| used != CertificateUse::Listener, loaded);
+        let of_authorizers = |used| matches!(used, CertificateUse::AuthorizerCa | CertificateUse::AuthorizerClient);
+        self.series.certificates(of_authorizers, loaded);
     }
 
     /// The same of the decision endpoint.
     pub fn listener_certificate(&self, loaded: Option<Certificate>) {
         self.series.certificates(|used| used == CertificateUse::Listener, loaded.as_slice());
+    }
+
+    /// The same of Kafka. They are read once, at the start.
+    pub fn kafka_certificates(&self, loaded: &[Certificate]) {
+        self.series.certificates(|used| matches!(used, CertificateUse::KafkaCa | CertificateUse::KafkaClient), loaded);
     }
 
     pub fn spans_dropped(&self, spans: u64) {

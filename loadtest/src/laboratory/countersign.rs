@@ -5,7 +5,7 @@ use super::http;
 use super::part::{self, Part, Plan, Ready};
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,11 @@ pub struct Setup {
     config: String,
     files: Vec<(String, String)>,
     env: Vec<(String, String)>,
+    nobody: Option<String>,
 }
+
+/// A user that owns nothing.
+pub const NOBODY: u32 = 65_534;
 
 /// A Countersign that runs.
 #[derive(Debug)]
@@ -33,7 +37,7 @@ pub struct Countersign {
 
 impl Setup {
     pub(super) fn new(program: &Path) -> Self {
-        Self { program: program.to_owned(), config: String::new(), files: Vec::new(), env: Vec::new() }
+        Self { program: program.to_owned(), config: String::new(), files: Vec::new(), env: Vec::new(), nobody: None }
     }
 
     /// Its configuration. In it `{port}` and `{admin_port}` become free ports, `{dir}` its own directory, where
@@ -58,6 +62,13 @@ impl Setup {
         self
     }
 
+    /// Runs it as [`NOBODY`], to whom its directory then belongs, with this umask. Needs root and `setpriv`.
+    #[must_use]
+    pub fn as_nobody(mut self, umask: &str) -> Self {
+        self.nobody = Some(umask.to_owned());
+        self
+    }
+
     /// Returns when it listens; the configuration must use `{port}`.
     /// # Errors
     /// When it ends, for instance because its configuration is wrong.
@@ -77,10 +88,15 @@ impl Setup {
         let config = self.config.replace("{port}", &port.to_string()).replace("{admin_port}", &admin.to_string());
         let file = home.path().join("countersign.toml");
         part::write(&file, &config.replace("{dir}", &dir))?;
+        let args = vec!["serve".to_owned(), "--config".to_owned(), file.display().to_string()];
+        let (program, args) = match &self.nobody {
+            None => (self.program.clone(), args),
+            Some(umask) => as_nobody(&self.program, umask, args, home.path())?,
+        };
         Ok(Plan {
             part: "countersign",
-            program: self.program.clone(),
-            args: vec!["serve".to_owned(), "--config".to_owned(), file.display().to_string()],
+            program,
+            args,
             env: self.env.clone(),
             home,
             ready: Ready::Tcp(port),
@@ -123,6 +139,19 @@ impl Countersign {
     pub fn spool(&self) -> PathBuf {
         self.part.home().join("spool")
     }
+}
+
+/// The command that gives up root, and a copy of the program where everybody may be.
+fn as_nobody(program: &Path, umask: &str, args: Vec<String>, home: &Path) -> Result<(PathBuf, Vec<String>)> {
+    let copy = home.join("program");
+    std::fs::copy(program, &copy).map_err(Error::path("copying", program))?;
+    for entry in std::fs::read_dir(home).map_err(Error::path("reading", home))?.flatten() {
+        chown(entry.path(), Some(NOBODY), Some(NOBODY)).map_err(Error::path("giving away", home))?;
+    }
+    chown(home, Some(NOBODY), Some(NOBODY)).map_err(Error::path("giving away", home))?;
+    let run = format!("umask {umask}; exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups -- \"$@\"");
+    let before = ["-c", &run, "sh", &copy.display().to_string()].map(str::to_owned);
+    Ok(("sh".into(), before.into_iter().chain(args).collect()))
 }
 
 fn secret(path: &Path, text: &str) -> Result<()> {

@@ -210,6 +210,12 @@ impl Part {
         }
     }
 
+    /// A setting of its environment, from its next start on.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.plan.env.retain(|(set, _)| set != name);
+        self.plan.env.push((name.to_owned(), value.to_owned()));
+    }
+
     /// From now on `until_ready` and `start_again` wait for this.
     pub(super) fn wait_for(&mut self, ready: Ready) {
         self.plan.ready = ready;

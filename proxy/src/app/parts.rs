@@ -24,6 +24,7 @@ use crate::decide::{self, CacheOptions, Decider, OptionsError};
 use crate::front;
 use crate::front::secure::{Secure, SecureError};
 use crate::front::tokens::{LOCAL, Tokens};
+use crate::kafka::certificates as kafka_files;
 use crate::kafka::client::Connection;
 use crate::kafka::sink::{self, KafkaSink};
 use crate::log;
@@ -82,11 +83,7 @@ pub fn decider(config: &Config, generation: u64, metrics: &Arc<Metrics>) -> Resu
     let mut certificates = Vec::new();
     let mut built = |authorizer: &meant::Authorizer| {
         let webhook = webhook(authorizer)?;
-        certificates.extend(webhook.certificates().iter().map(|(used, ends)| Certificate {
-            used: *used,
-            name: authorizer.name.clone(),
-            ends: *ends,
-        }));
+        certificates.extend(named(&authorizer.name, webhook.certificates()));
         Ok((Arc::new(webhook) as Arc<dyn Authorizer>, limits(authorizer)))
     };
     let authorizers = config.authorizers.iter().map(&mut built).collect::<Result<_, PartError>>()?;
@@ -138,6 +135,23 @@ pub fn webhook_options(authorizer: &meant::Authorizer) -> webhook::Options {
 fn webhook(authorizer: &meant::Authorizer) -> Result<Webhook, PartError> {
     Webhook::new(webhook_options(authorizer))
         .map_err(|error| PartError::Authorizer { name: authorizer.name.clone(), error })
+}
+
+fn named(name: &str, ends: &[(CertificateUse, i64)]) -> Vec<Certificate> {
+    ends.iter().map(|(used, ends)| Certificate { used: *used, name: name.to_owned(), ends: *ends }).collect()
+}
+
+/// When what authorizers are shown, and trusted by, ends.
+pub fn authorizer_certificates(config: &Config) -> Result<Vec<Certificate>, PartError> {
+    let of = |authorizer: &meant::Authorizer| Ok(named(&authorizer.name, webhook(authorizer)?.certificates()));
+    config.authorizers.iter().map(of).collect::<Result<Vec<_>, PartError>>().map(|all| all.concat())
+}
+
+/// The same of Kafka.
+pub fn kafka_certificates(config: &Config) -> Result<Vec<Certificate>, PartError> {
+    let Some(kafka) = &config.kafka else { return Ok(Vec::new()) };
+    let ends = kafka_files::ends(&connection(config, kafka)).map_err(|error| PartError::Kafka(error.to_string()))?;
+    Ok(named("kafka", &ends))
 }
 
 /// What guards it.
@@ -251,6 +265,7 @@ pub fn publisher(
     tracer: &Tracer,
 ) -> Result<Option<Publisher>, PartError> {
     let Some(kafka) = &config.kafka else { return Ok(None) };
+    metrics.kafka_certificates(&kafka_certificates(config)?);
     let connection = connection(config, kafka);
     let topics = [kafka.topic.clone(), kafka.checkpoint_topic.clone()];
     topics::watch(connection.clone(), topics).map_err(|error| PartError::Kafka(error.to_string()))?;

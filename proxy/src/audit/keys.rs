@@ -111,7 +111,7 @@ pub fn remember(files: &dyn Files, public: &Verifier) -> Result<(), String> {
 fn make(files: &dyn Files, name: &str) -> Result<SigningKey, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("cannot make a signing key in the spool: {e}");
     let text = note::generate(&key_name(name)).map_err(|e| wrong(&e))?;
-    replace(files, PRIVATE, &format!("{}\n", *text)).map_err(|e| wrong(&e))?;
+    replace(files, PRIVATE, &Zeroizing::new(format!("{}\n", *text))).map_err(|e| wrong(&e))?;
     tracing::info!("made a signing key in the spool; keep its public half `{PUBLIC}` where auditors find it");
     SigningKey::parse(&text).map_err(|e| wrong(&e))
 }

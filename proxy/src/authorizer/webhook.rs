@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::HeaderValue;
 use pingora::ErrorType;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
@@ -274,21 +273,21 @@ fn half_way(end: Instant) -> Instant {
 }
 
 fn fixed_head(url: &Url, token: Option<&SecretString>) -> Result<Vec<u8>, WebhookError> {
-    let mut head = format!(
+    let head = format!(
         "POST {} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nAccept-Encoding: identity\r\n\
          User-Agent: countersign/{}\r\n",
         url.target,
         url.authority(),
         env!("CARGO_PKG_VERSION"),
-    )
-    .into_bytes();
-    if let Some(token) = token {
-        let value = HeaderValue::from_str(token.expose_secret()).map_err(|_| WebhookError::Token)?;
-        head.extend_from_slice(b"Authorization: ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
+    );
+    let Some(token) = token else { return Ok(head.into_bytes()) };
+    let token = token.expose_secret().as_bytes();
+    // Looked at where it is: a header's value would be a copy that nobody wipes. RFC 9110, section 5.5.
+    if !token.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+        return Err(WebhookError::Token);
     }
-    Ok(head)
+    // In one piece, of its full size from the start.
+    Ok([head.as_bytes(), b"Authorization: ", token, b"\r\n"].concat())
 }
 
 /// Why there is no connection.

@@ -1,11 +1,11 @@
 //! `countersign check`: every mistake in a configuration, and what it means in numbers. It asks nobody unless told to
-//! (`--probe`), and binds nothing. Called by `main`. Each subject of the probe has a file in `check/`.
+//! (`--probe`), and binds nothing. Called by `main`. Each subject of the probe has a file in `check/`, and so have
+//! certificates, which are looked at without asking.
 
 mod authorizers;
+mod certificates;
 mod kafka;
 
-use crate::app::parts::{self, PartError};
-use crate::certificates::unix_now;
 use crate::commands::Exit;
 use crate::config::{self, Config, Diagnostics, Loaded, summary};
 use std::io::{self, Write};
@@ -13,10 +13,6 @@ use std::path::PathBuf;
 
 /// Where the configuration is unless said; `serve` looks there, too.
 pub const DEFAULT_PATH: &str = "/etc/countersign/countersign.toml";
-
-const SECONDS_A_DAY: i64 = 86_400;
-/// A certificate that ends within so many days is worth a word.
-const SOON_DAYS: i64 = 30;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -49,8 +45,8 @@ const SUBJECTS: [fn(&Config) -> Vec<Remark>; 2] = [authorizers::look, kafka::loo
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let outcome = config::load(&args.file);
     if let Ok(loaded) = &outcome {
-        match listener(&loaded.config) {
-            Ok(warning) => warning.iter().for_each(|warning| eprintln!("{}: warning: {warning}", args.file.display())),
+        match certificates::look(&loaded.config) {
+            Ok(all) => all.iter().for_each(|warning| eprintln!("{}: warning: {warning}", args.file.display())),
             Err(error) => {
                 eprintln!("{}: {error}", args.file.display());
                 return Ok(Exit::Usage);
@@ -65,17 +61,6 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         Ok(_) | Err(_) => Ok(exit),
     }
-}
-
-/// Whether the decision endpoint's certificate can serve, and what is to be said about how long it will.
-fn listener(config: &Config) -> Result<Option<String>, PartError> {
-    let Some(ends) = parts::secure(config)?.and_then(|secure| secure.ends()) else { return Ok(None) };
-    let days = (ends - unix_now()).div_euclid(SECONDS_A_DAY);
-    Ok(match days {
-        ..0 => Some("`listen.tls.certificate` has ended: MinIO will not ask, and denies everybody".to_owned()),
-        0..SOON_DAYS => Some(format!("`listen.tls.certificate` ends in {days} days")),
-        _ => None,
-    })
 }
 
 /// Each as soon as it is known.

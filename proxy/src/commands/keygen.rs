@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use secrecy::zeroize::Zeroizing;
 
 use crate::audit::keys::SigningKey;
 use crate::audit::note;
@@ -47,13 +48,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn signer(path: &Path) -> anyhow::Result<note::Signer> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let text = fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
     Ok(SigningKey::parse(&text).with_context(|| format!("`{}`", path.display()))?.signer)
 }
 
 fn create(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    let write =
-        |mut file: File| file.write_all(format!("{}\n", text.trim_end()).as_bytes()).and_then(|()| file.sync_all());
+    let write = |mut file: File| {
+        file.write_all(text.trim_end().as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all())
+    };
     made.and_then(write).with_context(|| format!("cannot write `{}`", path.display()))
 }

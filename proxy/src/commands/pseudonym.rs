@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
-use secrecy::zeroize::Zeroizing;
 
 use crate::commands::Exit;
 use crate::commands::check::DEFAULT_PATH;
@@ -104,7 +103,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn one(path: &str) -> Result<Keyring, String> {
-    let text = Zeroizing::new(config::secret_file(path)?.0);
+    let text = config::secret_file(path)?.0;
     let key = Key::new("", text.as_bytes()).map_err(|error| format!("`{path}`: {error}"))?;
     Ok(Keyring { keys: vec![key], prefix: false })
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::commands::Exit;
@@ -105,7 +106,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 fn token(path: &Path) -> anyhow::Result<SecretString> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let text = std::fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.with_context(|| format!("cannot read `{}`", path.display()))?;
     let token = text.strip_suffix('\n').unwrap_or(&text);
     let token = token.strip_suffix('\r').unwrap_or(token);
     // What is not one line of a header would be another request.
@@ -120,13 +122,14 @@ fn post(door: &Door, body: &str) -> anyhow::Result<(u16, String)> {
     let mut stream = connect(&door.addresses).with_context(|| format!("cannot reach `{}`", door.host))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let authorization = door.token.as_ref().map(|token| format!("Authorization: {}\r\n", token.expose_secret()));
-    let request = format!(
+    let authorization =
+        door.token.as_ref().map(|token| Zeroizing::new(format!("Authorization: {}\r\n", token.expose_secret())));
+    let request = Zeroizing::new(format!(
         "POST /purge HTTP/1.1\r\nHost: {}\r\n{}Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         door.host,
-        authorization.unwrap_or_default(),
+        authorization.as_deref().map_or("", String::as_str),
         body.len(),
-    );
+    ));
     stream.write_all(request.as_bytes()).with_context(|| format!("cannot ask `{}`", door.host))?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer).with_context(|| format!("no answer from `{}`", door.host))?;

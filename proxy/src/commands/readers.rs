@@ -12,6 +12,8 @@ pub mod stream;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
 
 use crate::audit::publisher::Entry;
 use crate::kafka::Connection;
@@ -143,21 +145,21 @@ impl ReaderArgs {
 }
 
 /// `key=value`, or `key=@FILE`.
-pub fn property(text: &str) -> Result<(String, secrecy::SecretString), Failure> {
+pub fn property(text: &str) -> Result<(String, SecretString), Failure> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(Failure::Usage("a `--property` is not `key=value`".to_owned()));
     };
     if let Some(why) = refused_for_reading(key) {
         return Err(Failure::Usage(format!("`--property {key}` cannot be set: {why}")));
     }
-    let value = match value.strip_prefix('@') {
+    let value: SecretString = match value.strip_prefix('@') {
         Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| Failure::CouldNot(anyhow::anyhow!("`{path}` for property `{key}`: {error}")))?
-            .trim_end_matches(['\r', '\n'])
-            .to_owned(),
-        None => value.to_owned(),
+            .map(|text| Zeroizing::new(text).trim_end_matches(['\r', '\n']).into())
+            .map_err(|error| Failure::CouldNot(anyhow::anyhow!("`{path}` for property `{key}`: {error}")))?,
+        // The command line, which anybody on the machine can read.
+        None => value.into(),
     };
-    Ok((key.to_owned(), value.into()))
+    Ok((key.to_owned(), value))
 }
 
 /// For commands that read files only.

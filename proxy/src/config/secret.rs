@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
 
 use super::written::Table;
 
@@ -43,11 +44,11 @@ pub fn read(table: &Table<'_>, used: Use) -> Option<SecretString> {
 }
 
 fn from_env(table: &Table<'_>, name: &str, used: Use) -> Option<SecretString> {
-    let Some(value) = (table.page.env)(name) else {
+    let Some(value) = (table.page.env)(name).map(Zeroizing::new) else {
         table.error("env", format!("environment variable `{name}` is not set"));
         return None;
     };
-    usable(table, "env", &format!("environment variable `{name}`"), value, used)
+    usable(table, "env", &format!("environment variable `{name}`"), &value, used)
 }
 
 fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
@@ -58,7 +59,7 @@ fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
                 let others = kept.mode & 0o777;
                 table.warn("file", format!("`{path}` can be read by others (mode {others:04o}); 0600 is enough"));
             }
-            usable(table, "file", &format!("`{path}`"), text, used)
+            usable(table, "file", &format!("`{path}`"), &text, used)
         }
         Err(why) => {
             table.error("file", why);
@@ -87,33 +88,30 @@ impl Kept {
     }
 }
 
-/// The text of a file without one newline at its end, and who may read it; or why there is none.
-pub fn file(path: &str) -> Result<(String, Kept), String> {
+/// The text of a file without one newline at its end, and who may read it; or why there is none. Wiped when it goes.
+pub fn file(path: &str) -> Result<(Zeroizing<String>, Kept), String> {
     let (content, kept) =
         read_file(Path::new(path)).map_err(|error| format!("cannot read `{path}`: {}", plain(&error)))?;
-    let mut text = String::from_utf8(content).map_err(|_| format!("`{path}` is not text"))?;
-    if text.ends_with('\n') {
-        text.pop();
-        if text.ends_with('\r') {
-            text.pop();
-        }
-    }
-    Ok((text, kept))
+    let text = std::str::from_utf8(&content).map_err(|_| format!("`{path}` is not text"))?;
+    let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    Ok((Zeroizing::new(line.unwrap_or(text).to_owned()), kept))
 }
 
 /// The content and who may read it. Symlinks are followed, for Kubernetes mounts secrets as such; anything but a regular file is
 /// refused before it is opened, for a pipe would make us wait.
-fn read_file(path: &Path) -> io::Result<(Vec<u8>, Kept)> {
-    let content = content(path, MOST)?;
+fn read_file(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Kept)> {
+    let content = Zeroizing::new(content(path, MOST)?);
     Ok((content, Kept::of(&fs::metadata(path)?)))
 }
 
 /// What a regular file of at most `most` bytes holds.
 pub fn content(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    if !fs::metadata(path)?.is_file() {
+    let file = fs::metadata(path)?;
+    if !file.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut content = Vec::new();
+    // Room for all of it at once: what grows leaves copies behind that nobody wipes.
+    let mut content = Vec::with_capacity(usize::try_from(file.len().min(most)).unwrap_or_default() + 64);
     File::open(path)?.take(most + 1).read_to_end(&mut content)?;
     if content.len() as u64 > most {
         return Err(io::Error::other(format!("longer than {} KiB", most / 1024)));
@@ -121,7 +119,7 @@ pub fn content(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-fn usable(table: &Table<'_>, key: &str, whence: &str, value: String, used: Use) -> Option<SecretString> {
+fn usable(table: &Table<'_>, key: &str, whence: &str, value: &str, used: Use) -> Option<SecretString> {
     let fits = match used {
         Use::Header => value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && value.trim() == value,
         Use::Text => !value.contains('\0'),

@@ -1,6 +1,6 @@
 //! The life of one connection: waits for the first byte of each question, then hands it to `front`. Exists because
 //! pingora times neither the wait between questions nor a whole question, only single reads. Called by pingora's
-//! listener; HTTP/2 connections go the framework's own way.
+//! listener; a connection with HTTP/2 is handed to `streams`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::front::Front;
 use crate::front::secure::Secure;
+use crate::front::streams;
 use crate::metrics::FrontOutcome;
 
 /// A typical question, head and body, fits in one read.
@@ -41,14 +42,15 @@ impl Connections {
 
 #[async_trait]
 impl ServerApp for Connections {
-    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, _shutdown: &ShutdownWatch) -> Option<Stream> {
         let secure = self.front.secure.load_full();
         let stream = match secure {
             None => stream,
             Some(secure) => self.secured(&secure, stream).await?,
         };
         if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            return self.front.process_new(stream, shutdown).await;
+            streams::serve(&self.front, stream).await;
+            return None;
         }
         let mut next = Some((stream, None));
         let mut wait = self.front.options.load().until_first_byte();

@@ -5,12 +5,13 @@
 use http::{HeaderMap, header};
 use pingora::protocols::http::ServerSession;
 
-/// At most one length, in digits, or one `chunked`; never both. HTTP/2 frames its own questions.
+/// At most one length, in digits, or one `chunked`; never both. HTTP/2 frames its own questions, and a length in one that
+/// somebody else may read otherwise is refused as well.
 pub fn is_plain(session: &ServerSession) -> bool {
     let headers = &session.req_header().headers;
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
-        (None, _) => session.is_http2() || has_plain_length(headers),
+        (None, _) => has_plain_length(headers),
         // pingora drops a length beside a coding, so that only the bytes tell of it.
         (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked") && !names_length(&session.to_h1_raw()),
         (Some(_), Some(_)) => false,

@@ -169,6 +169,10 @@ pub enum CertificateUse {
     AuthorizerClient,
     /// The decision endpoint's own.
     Listener,
+    /// Vouches for Kafka's brokers.
+    KafkaCa,
+    /// Says to Kafka's brokers who we are.
+    KafkaClient,
 }
 
 impl CertificateUse {
@@ -177,6 +181,8 @@ impl CertificateUse {
             Self::AuthorizerCa => "authorizer_ca",
             Self::AuthorizerClient => "authorizer_client",
             Self::Listener => "listener",
+            Self::KafkaCa => "kafka_ca",
+            Self::KafkaClient => "kafka_client",
         }
     }
 }

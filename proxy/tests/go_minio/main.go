@@ -9,6 +9,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -73,9 +75,12 @@ func (b *balancer) dial(ctx context.Context, network, _ string) (net.Conn, error
 	return nil, failed
 }
 
-// The settings are those of MinIO's plugin, but for the idle time, which tests shorten.
-func transport(b *balancer, idle time.Duration) *http.Transport {
+// The settings are those of MinIO's plugin, but for the idle time, which tests shorten. With authorities it speaks TLS, and
+// HTTP/2 like a plugin with MINIO_POLICY_PLUGIN_ENABLE_HTTP2=on.
+func transport(b *balancer, idle time.Duration, authorities *x509.CertPool) *http.Transport {
 	return &http.Transport{
+		TLSClientConfig:       &tls.Config{RootCAs: authorities, ServerName: "localhost"},
+		ForceAttemptHTTP2:     authorities != nil,
 		DialContext:           b.dial,
 		MaxIdleConnsPerHost:   1024,
 		WriteBufferSize:       64 << 10,
@@ -88,12 +93,26 @@ func transport(b *balancer, idle time.Duration) *http.Transport {
 	}
 }
 
+// Nil where there is no file: then nothing is encrypted.
+func trusted(file string) *x509.CertPool {
+	if file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	pool := x509.NewCertPool()
+	if err != nil || !pool.AppendCertsFromPEM(text) {
+		log.Fatalf("no certificate in %s: %v", file, err)
+	}
+	return pool
+}
+
 type asker struct {
+	url      string
 	question []byte
 	out      *log.Logger
 	idle     time.Duration
 
-	calls, failed, late, dialed, closing atomic.Uint64
+	calls, failed, late, dialed, closing, http2 atomic.Uint64
 }
 
 func (a *asker) ask(client *http.Client) {
@@ -107,7 +126,7 @@ func (a *asker) ask(client *http.Client) {
 	}}
 	ctx := httptrace.WithClientTrace(context.Background(), trace)
 	// As the plugin makes it: a body that could be sent again, and a method that Go does not send again.
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://countersign/", bytes.NewReader(a.question))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, a.url, bytes.NewReader(a.question))
 	if err != nil {
 		log.Fatalf("no request: %v", err)
 	}
@@ -133,6 +152,9 @@ func (a *asker) answer(client *http.Client, request *http.Request) (string, erro
 	}
 	if answer.Close {
 		a.closing.Add(1)
+	}
+	if answer.ProtoMajor == 2 {
+		a.http2.Add(1)
 	}
 	id := answer.Header.Get("X-Countersign-Decision")
 	if string(body) != `{"result":true}` || id == "" {
@@ -161,6 +183,7 @@ func main() {
 	edge := flag.Int("edge", 0, "callers with pauses from -edge-from to -edge-to")
 	from := flag.Duration("edge-from", 0, "")
 	to := flag.Duration("edge-to", 0, "")
+	ca := flag.String("ca", "", "a PEM file of who vouches for the targets, which are then spoken to over TLS")
 	question := flag.String("question", "", "the body of every call")
 	flag.Parse()
 
@@ -175,14 +198,19 @@ func main() {
 	looks := &http.Client{Timeout: time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	go b.watch(looks)
 
+	authorities := trusted(*ca)
 	a := &asker{
+		url:      "http://countersign/",
 		question: []byte(*question),
 		out:      log.New(os.Stdout, "", 0),
 		idle:     *idle,
 	}
+	if authorities != nil {
+		a.url = "https://countersign/"
+	}
 	done := make(chan struct{})
 	var workers sync.WaitGroup
-	client := func() *http.Client { return &http.Client{Transport: transport(b, *idle)} }
+	client := func() *http.Client { return &http.Client{Transport: transport(b, *idle, authorities)} }
 	// A node of MinIO that is asked a lot.
 	node := client()
 	for range *busy {
@@ -196,6 +224,6 @@ func main() {
 	io.Copy(io.Discard, os.Stdin)
 	close(done)
 	workers.Wait()
-	a.out.Printf("# calls=%d failed=%d late=%d dialed=%d closing=%d",
-		a.calls.Load(), a.failed.Load(), a.late.Load(), a.dialed.Load(), a.closing.Load())
+	a.out.Printf("# calls=%d failed=%d late=%d dialed=%d closing=%d http2=%d",
+		a.calls.Load(), a.failed.Load(), a.late.Load(), a.dialed.Load(), a.closing.Load(), a.http2.Load())
 }

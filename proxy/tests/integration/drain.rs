@@ -3,6 +3,7 @@
 
 mod client;
 
+use std::path::Path;
 use std::time::Duration;
 
 use loadtest::figures::Claim;
@@ -10,6 +11,7 @@ use loadtest::stub::{Script, Stub};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use crate::secure::House;
 use crate::support::{Countersign, Running, eventually, http, question};
 use client::{Client, Pauses, Summary};
 
@@ -29,14 +31,21 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(stub: &Stub, listen: &str, idle: Duration, pauses: &[Pauses], restarts: usize) -> Option<Self> {
+    async fn start(
+        stub: &Stub,
+        listen: &str,
+        idle: Duration,
+        pauses: &[Pauses],
+        restarts: usize,
+        ca: Option<&Path>,
+    ) -> Option<Self> {
         // Nothing of what is to be looked for may give way.
         let size = format!("{}MiB", 256 * (1 + restarts / 20));
         let mut instances = Vec::new();
         for _ in 0..2 {
             instances.push(Countersign::asking(&stub.url()).listen(listen).max_size(&size).start().await);
         }
-        let client = Client::start(&instances, idle, pauses).await?;
+        let client = Client::start(&instances, idle, pauses, ca).await?;
         Some(Self { instances, client })
     }
 
@@ -82,7 +91,7 @@ async fn restarted(
     pauses: &[Pauses],
     times: usize,
 ) -> Option<(Summary, usize)> {
-    let mut pair = Pair::start(stub, listen, idle, pauses, times).await?;
+    let mut pair = Pair::start(stub, listen, idle, pauses, times, None).await?;
     pair.restart(times).await;
     Some(pair.end().await)
 }
@@ -129,11 +138,37 @@ async fn no_call_fails_while_instances_are_restarted() {
         .unwrap();
 }
 
+/// The same over TLS and HTTP/2, where no answer can say that it is the last one: the connection does.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_over_http2_fails_while_instances_are_restarted() {
+    let (stub, house) = (Stub::start(Script::allow()).await.unwrap(), House::new());
+    house.renew();
+    let listen = house.listen(true).replace("drain = \"0s\"", DRAIN);
+    let times = number("COUNTERSIGN_RESTARTS_HTTP2", 4);
+    let pauses = [Pauses::busy(12), around(IDLE, 24)];
+    let ca = house.path().join("ca.crt");
+    let Some(mut pair) = Pair::start(&stub, &listen, IDLE, &pauses, times, Some(&ca)).await else { return };
+    pair.restart(times).await;
+    let (summary, missing) = pair.end().await;
+    assert_eq!(summary.failures, Vec::<String>::new());
+    assert_eq!((missing, summary.http2), (0, summary.calls), "answers without a record, or over HTTP/1.1");
+    assert!(summary.late >= 10 && summary.dialed > times, "{summary}");
+    Claim::new("restarts-http2", COMMAND)
+        .figure("restarts", times)
+        .figure("calls", summary.calls)
+        .figure("on connections about to be closed for idleness", summary.late)
+        .figure("failed", summary.failures.len())
+        .figure("records missing", missing)
+        .control("without a word to the connections when draining begins, calls fail")
+        .write()
+        .unwrap();
+}
+
 /// The control: the same client, and a drain that ends while connections are idle.
 async fn a_drain_shorter_than_the_idle_time_fails_calls(stub: &Stub) {
     // Pauses that end when the process does: its drain is nothing, and what is under way has two seconds.
     let pauses = [Pauses { callers: 1500, from: Duration::from_millis(1200), to: Duration::from_millis(4500) }];
-    let pair = Pair::start(stub, "drain = \"0s\"", Duration::from_secs(15), &pauses, 0).await;
+    let pair = Pair::start(stub, "drain = \"0s\"", Duration::from_secs(15), &pauses, 0, None).await;
     let mut pair = pair.expect("it was built before");
     let mut restarts = 0;
     while pair.client.failed() == 0 {

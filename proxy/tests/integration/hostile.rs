@@ -6,12 +6,14 @@ mod authorizer;
 mod bodies;
 mod catalogue;
 mod exchanges;
+pub mod frames;
 mod framing;
 mod head;
 mod ledger;
 mod places;
 mod slow;
 mod stage;
+mod streams;
 
 use countersign::policy::verdict::Reason;
 use loadtest::figures::Claim;

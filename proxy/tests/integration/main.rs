@@ -55,8 +55,10 @@ mod syscalls; // every file system call fails once, and is the last once
 mod systemd; // what it is told, and the unit
 mod telemetry; // spans and metrics
 mod tidy; // the house rules
+mod tokens; // rotated under a real MinIO
 mod topics; // what is said of them at start and by the probe
 mod tutorial; // docs/TUTORIAL.md, command by command
+mod unprivileged; // as nobody, whatever the umask
 mod verify; // the trail's wholeness, by the command and without it
 mod version; // which build it says it is, and how the build knows
 mod wire; // strict reading, against Go's

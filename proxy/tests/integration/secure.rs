@@ -18,30 +18,30 @@ use crate::reconcile::run;
 use crate::support::{Countersign, Running, eventually, http, question};
 
 /// An authority and what it vouches for, in files.
-struct House {
+pub struct House {
     directory: TempDir,
-    authority: Identity,
+    pub authority: Identity,
 }
 
 impl House {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (directory, authority) = (tempfile::tempdir().unwrap(), Identity::new("authority", None, 1, 10));
         authority.write(directory.path(), "ca");
         Self { directory, authority }
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
     /// A new certificate in the place of the one before; its serial number.
-    fn renew(&self) -> Vec<u8> {
+    pub fn renew(&self) -> Vec<u8> {
         let identity = Identity::new("localhost", Some(&self.authority), 1, 10);
         identity.write(self.path(), "listener");
         identity.certificate.serial_number().to_bn().unwrap().to_vec()
     }
 
-    fn listen(&self, http2: bool) -> String {
+    pub fn listen(&self, http2: bool) -> String {
         let at = self.path().display();
         format!(
             "drain = \"0s\"\ntls = {{ certificate = \"{at}/listener.crt\", key = \"{at}/listener.key\", http2 = {http2} }}"
@@ -55,7 +55,7 @@ impl House {
     }
 
     /// A client that trusts the authority and nobody else.
-    async fn connect(&self, proxy: &Running, newest: SslVersion) -> Result<SslStream<TcpStream>, String> {
+    pub async fn connect(&self, proxy: &Running, newest: SslVersion) -> Result<SslStream<TcpStream>, String> {
         let mut connector = SslConnector::builder(SslMethod::tls_client()).unwrap();
         connector.set_ca_file(self.path().join("ca.crt")).unwrap();
         connector.set_alpn_protos(b"\x02h2\x08http/1.1").unwrap();

@@ -29,6 +29,7 @@ pub struct Countersign {
     spool: String,
     files: Vec<(String, String)>,
     env: Vec<(String, String)>,
+    nobody: Option<&'static str>,
 }
 
 impl Countersign {
@@ -48,7 +49,14 @@ impl Countersign {
             spool: "{dir}/spool".to_owned(),
             files: Vec::new(),
             env: Vec::new(),
+            nobody: None,
         }
+    }
+
+    /// Without root's rights, and with this umask. Needs root and `setpriv`.
+    pub fn as_nobody(mut self, umask: &'static str) -> Self {
+        self.nobody = Some(umask);
+        self
     }
 
     /// A setting of its environment.
@@ -155,6 +163,9 @@ impl Countersign {
         }
         for (name, value) in &self.env {
             setup = setup.env(name, value);
+        }
+        if let Some(umask) = self.nobody {
+            setup = setup.as_nobody(umask);
         }
         Running { part: setup.start().await.unwrap(), spool: self.spool }
     }

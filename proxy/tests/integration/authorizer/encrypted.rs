@@ -83,7 +83,7 @@ impl House {
 }
 
 /// A TLS server that allows everything, with what `adjust` changes about it.
-async fn serve(identity: &Identity, adjust: impl FnOnce(&mut SslAcceptorBuilder)) -> Evil {
+pub async fn serve(identity: &Identity, adjust: impl FnOnce(&mut SslAcceptorBuilder)) -> Evil {
     let mut builder = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
     builder.set_certificate(&identity.certificate).unwrap();
     builder.set_private_key(&identity.key).unwrap();

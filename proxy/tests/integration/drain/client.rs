@@ -44,6 +44,8 @@ pub struct Summary {
     pub dialed: usize,
     /// Answers with `Connection: close`.
     pub closing: usize,
+    /// Answers over HTTP/2.
+    pub http2: usize,
 }
 
 impl fmt::Display for Summary {
@@ -62,8 +64,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// `None`, and a word about it, where there is no Go; in continuous integration that is a failure.
-    pub async fn start(instances: &[Running], idle: Duration, pauses: &[Pauses]) -> Option<Self> {
+    /// With `ca` over TLS, and HTTP/2. `None`, and a word about it, where there is no Go; in continuous integration that is a
+    /// failure.
+    pub async fn start(instances: &[Running], idle: Duration, pauses: &[Pauses], ca: Option<&Path>) -> Option<Self> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go_minio");
         let program = require(Laboratory::open().unwrap().go_program("go-minio", &source).await)?;
         let target = |one: &Running| format!("{}=http://{}/readyz", one.address(), one.admin());
@@ -72,6 +75,9 @@ impl Client {
         let mut command = Command::new(program);
         command.args(["-targets", &targets.join(","), "-idle", &millis(idle)]);
         command.args(["-question", &question("alice", "s3:GetObject", "reports", "a.txt").to_string()]);
+        if let Some(ca) = ca {
+            command.arg("-ca").arg(ca);
+        }
         for Pauses { callers, from, to } in pauses {
             let callers = callers.to_string();
             match to.is_zero() {
@@ -124,6 +130,7 @@ fn read(lines: impl BufRead, failed: &AtomicUsize) -> Summary {
             };
             (summary.calls, summary.late) = (count("calls"), count("late"));
             (summary.dialed, summary.closing) = (count("dialed"), count("closing"));
+            summary.http2 = count("http2");
             assert_eq!(count("failed"), summary.failures.len());
         } else {
             summary.answers.push(line);

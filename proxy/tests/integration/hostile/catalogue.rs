@@ -32,8 +32,8 @@ const FRONT: [Elsewhere; 14] = [
     at("H21", "silent from the start, beside good questions", &["hostile::nothing_hostile_gets_in_at_the_front"]),
     at(
         "H22",
-        "HTTP/2 is not spoken without TLS; over TLS only where `http2` is on",
-        &["front::http2_without_tls_is_not_spoken", "secure::minio_asks_over_https"],
+        "over TLS, frame by frame; without TLS HTTP/2 is not spoken",
+        &["streams::nothing_hostile_gets_in_over_http2", "front::http2_without_tls_is_not_spoken"],
     ),
     at(
         "H23",

@@ -1,0 +1,165 @@
+//! The life of one connection with HTTP/2: its questions, each on a stream of its own, the limits within which it may ask,
+//! and its end. Exists because pingora's own loop waits for a connection's beginning without a limit, for its first question
+//! as long as between two, and hears of a drain only when it is over. What becomes of a question is `front`'s; called by
+//! `front::connection`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, handshake};
+use pingora::protocols::{Digest, Stream};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::front::Front;
+use crate::metrics::FrontOutcome;
+use crate::policy::verdict::Reason;
+
+/// Questions at a time. Go's transport opens a second connection beyond what it is told, and begins with 100 before it
+/// has heard: fewer would refuse those.
+const MAX_STREAMS: u32 = 128;
+/// Of a head, decoded, in bytes. MinIO's is some hundred; h2 takes as many CONTINUATION frames as this needs.
+const MAX_HEAD: u32 = 16 * 1024;
+/// Streams that the peer took back before anybody looked at them (CVE-2023-44487).
+const MAX_RESETS_UNSEEN: usize = 20;
+/// Streams that we had to reset, in the life of a connection: for frames that must not be (CVE-2025-8671), and beyond
+/// `MAX_STREAMS`.
+const MAX_RESETS_OURS: usize = 100;
+/// Questions whose head is none, in the life of a connection.
+const MAX_MALFORMED: usize = 32;
+/// Bytes of an answer that wait for the peer; it has some hundred.
+const MAX_WAITING: usize = 16 * 1024;
+/// How long a peer that was told to go may take, once nothing is being answered.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+fn limits() -> H2Options {
+    let mut limits = H2Options::new();
+    limits
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD)
+        .max_pending_accept_reset_streams(MAX_RESETS_UNSEEN)
+        .max_local_error_reset_streams(Some(MAX_RESETS_OURS))
+        .max_send_buffer_size(MAX_WAITING);
+    limits
+}
+
+/// Answers until the peer closes, has kept silent for too long, or has gone too far.
+pub async fn serve(front: &Arc<Front>, stream: Stream) {
+    // As over HTTP/1.1, where what must come in time is the first byte. Here a connection has said something long before it
+    // asks anything.
+    let first = Instant::now() + front.options.load().until_first_byte();
+    let digest = Arc::new(Digest {
+        ssl_digest: stream.get_ssl_digest(),
+        timing_digest: stream.get_timing_digest(),
+        proxy_digest: stream.get_proxy_digest(),
+        socket_digest: stream.get_socket_digest(),
+    });
+    let Ok(Ok(mut connection)) = timeout_at(first, handshake(stream, Some(limits()))).await else {
+        tracing::debug!("whoever agreed on HTTP/2 did not begin with it");
+        return;
+    };
+    let mut life = Life { first: Some(first), told: false, malformed: 0, asked: Arc::default() };
+    loop {
+        // In this order: whoever never stops sending uses up what tokio lets a task do at a time, and a timer needs some of it.
+        tokio::select! {
+            biased;
+            () = front.draining.wait(), if life.may_be_told() => {
+                connection.graceful_shutdown();
+                life.told = true;
+            }
+            () = life.quiet(front.options.load().keepalive) => {
+                if !life.may_be_told() {
+                    return;
+                }
+                connection.graceful_shutdown();
+                life.told = true;
+            }
+            accepted = HttpSession::from_h2_conn(&mut connection, digest.clone()) => match accepted {
+                Ok(Some(H2Accept::Session(session))) => life.ask(front, session),
+                Ok(Some(H2Accept::Rejected)) if life.bears_malformed() => {
+                    front.metrics.front_request(None, FrontOutcome::Refused(Reason::MalformedRequest));
+                }
+                Ok(Some(H2Accept::Rejected) | None) => return,
+                Err(error) => {
+                    tracing::debug!(%error, "an HTTP/2 connection has ended");
+                    return;
+                }
+            },
+        }
+    }
+}
+
+/// How far a connection is.
+struct Life {
+    /// Until when it must ask; absent once it has.
+    first: Option<Instant>,
+    /// The peer knows that it is to go: GOAWAY. What it asked before it heard that is answered.
+    told: bool,
+    malformed: usize,
+    asked: Arc<Asked>,
+}
+
+impl Life {
+    /// As over HTTP/1.1, where an answer says that it was the last one: not before there was a question.
+    fn may_be_told(&self) -> bool {
+        self.first.is_none() && !self.told
+    }
+
+    /// Ends when the connection has been of no use for too long.
+    async fn quiet(&self, keepalive: Duration) {
+        match self.first {
+            Some(until) => sleep_until(until).await,
+            None => {
+                self.asked.none().await;
+                sleep(if self.told { GOODBYE } else { keepalive }).await;
+            }
+        }
+    }
+
+    fn bears_malformed(&mut self) -> bool {
+        self.malformed += 1;
+        self.malformed < MAX_MALFORMED
+    }
+
+    fn ask(&mut self, front: &Arc<Front>, session: HttpSession) {
+        self.first = None;
+        let (front, being_answered) = (front.clone(), BeingAnswered::new(&self.asked));
+        tokio::spawn(async move {
+            front.serve(ServerSession::new_http2(session)).await;
+            drop(being_answered);
+        });
+    }
+}
+
+/// Questions of a connection that are being answered.
+#[derive(Default)]
+struct Asked {
+    count: AtomicUsize,
+    fewer: Notify,
+}
+
+impl Asked {
+    async fn none(&self) {
+        while self.count.load(Ordering::Acquire) != 0 {
+            self.fewer.notified().await;
+        }
+    }
+}
+
+struct BeingAnswered(Arc<Asked>);
+
+impl BeingAnswered {
+    fn new(asked: &Arc<Asked>) -> Self {
+        asked.count.fetch_add(1, Ordering::AcqRel);
+        Self(asked.clone())
+    }
+}
+
+impl Drop for BeingAnswered {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::AcqRel);
+        self.0.fewer.notify_one();
+    }
+}
