@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+mod door;
 pub mod explain;
 pub mod generate;
 pub mod keygen;

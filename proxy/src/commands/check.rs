@@ -2,6 +2,7 @@
 //! (`--probe`), and binds nothing. Called by `main`. Each subject of the probe has a file in `check/`, and so have
 //! certificates, which are looked at without asking.
 
+mod alive;
 mod authorizers;
 mod certificates;
 mod kafka;
@@ -22,6 +23,12 @@ pub struct Args {
     /// Also ask what the configuration names: each authorizer what it is and how fast, the Kafka topics for their settings
     #[arg(long)]
     pub probe: bool,
+    /// Look at no configuration: only ask a running Countersign whether it answers, for a health check
+    #[arg(long, conflicts_with = "probe")]
+    pub alive: bool,
+    /// Whose admin listener `--alive` asks
+    #[arg(long, value_name = "URL", env = "COUNTERSIGN_ADMIN", default_value = "http://127.0.0.1:9281")]
+    pub admin: String,
 }
 
 /// What the probe found out about one thing.
@@ -43,6 +50,9 @@ const SUBJECTS: [fn(&Config) -> Vec<Remark>; 2] = [authorizers::look, kafka::loo
 /// Fine for a configuration that can be used, even with warnings; wrong usage for one with mistakes; failed where it
 /// cannot be read. With `--probe`: found where something costs something, else failed where nobody answered.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    if args.alive {
+        return alive::ask(&args.admin, &mut io::stdout().lock());
+    }
     let outcome = config::load(&args.file);
     if let Ok(loaded) = &outcome {
         match certificates::look(&loaded.config) {

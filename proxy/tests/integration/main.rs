@@ -34,6 +34,7 @@ mod minio; // a real MinIO, a real OPA, a real Kafka
 mod observed; // dashboards, traces and exemplars, against a real Prometheus and a real collector
 mod ocsf; // records as events of another schema
 mod outages; // OPA, Kafka and the disk go away and come back
+mod packaging; // the Debian package and the image: files, names, the sample, the health check
 mod power; // power cuts, on an ext4 of their own
 mod probe; // what `check --probe` says of authorizers, word for word
 mod publish; // a spool without its process, and delivered records again
