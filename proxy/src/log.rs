@@ -133,11 +133,14 @@ fn subscriber(options: Options, out: impl Write + Send + 'static) -> (impl traci
     (tracing_subscriber::registry().with(layer.with_filter(filter)), Log { _guard: guard, dropped, level })
 }
 
-/// Libraries speak at our level only when they are asked about: below debug they tell of every connection.
+/// Libraries speak at our level only when they are asked about: from debug on they tell of every connection, and h2 of every
+/// frame, as fast as a peer sends them. At trace pingora writes down heads, with the credentials in them, so that it is never
+/// asked for that.
 fn filter(level: Level) -> Targets {
-    let libraries = if level >= Level::DEBUG { level } else { level.min(Level::WARN) };
+    let libraries = if level >= Level::DEBUG { Level::DEBUG } else { level.min(Level::WARN) };
     Targets::new()
         .with_default(LevelFilter::from_level(libraries))
+        .with_target("h2", level.min(Level::WARN))
         .with_target("countersign", level)
         .with_target("librdkafka", level)
 }

@@ -64,7 +64,7 @@ impl Setup {
 
     /// Runs it as [`NOBODY`], to whom its directory then belongs, with this umask. Needs root and `setpriv`.
     #[must_use]
-    pub fn as_nobody(mut self, umask: &str) -> Self {
+    pub fn unprivileged(mut self, umask: &str) -> Self {
         self.nobody = Some(umask.to_owned());
         self
     }

@@ -6,11 +6,13 @@ mod client;
 use std::path::Path;
 use std::time::Duration;
 
+use countersign::wire::reply;
 use loadtest::figures::Claim;
 use loadtest::stub::{Script, Stub};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
+use crate::hostile::frames::{self, Heard, Raw, good, whole};
 use crate::secure::House;
 use crate::support::{Countersign, Running, eventually, http, question};
 use client::{Client, Pauses, Summary};
@@ -159,9 +161,42 @@ async fn no_call_over_http2_fails_while_instances_are_restarted() {
         .figure("on connections about to be closed for idleness", summary.late)
         .figure("failed", summary.failures.len())
         .figure("records missing", missing)
-        .control("without a word to the connections when draining begins, calls fail")
+        .control("answers left out of the spools are found missing")
         .write()
         .unwrap();
+}
+
+/// When draining begins, not when it ends: there is time to go elsewhere. What is under way is answered, and whoever
+/// comes meanwhile is answered once and told, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_with_http2_is_told_to_go_when_draining_begins() {
+    let (stub, house) = (Stub::start(Script::allow()).await.unwrap(), House::new());
+    house.renew();
+    let listen = house.listen(true).replace("drain = \"0s\"", "drain = \"20s\"");
+    let proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+    let mut old = Raw::open(&house, &proxy).await;
+    let mut idle = Raw::open(&house, &proxy).await;
+    let answered = |stream: u32| move |heard: &Heard| heard.ended.contains_key(&stream);
+    assert!(old.exchange(&[frames::beginning(), whole(1, &good())].concat(), answered(1)).await);
+    assert!(idle.exchange(&frames::beginning(), |_| true).await);
+    // Half of a question is there when it begins.
+    assert!(old.exchange(&frames::head(3, &good()), |_| true).await && old.goes_on().await);
+    proxy.signal("TERM");
+    assert!(old.exchange(&[], |heard| !heard.told_to_go.is_empty()).await && !old.heard.closed);
+    let body = question("alice", "s3:GetObject", "reports", "a.txt").to_string();
+    let rest = frames::frame(frames::DATA, frames::END_STREAM, 3, body.as_bytes());
+    assert!(old.exchange(&rest, answered(3)).await);
+    assert_eq!((old.heard.body(1), old.heard.body(3)), (reply::ALLOW.to_owned(), reply::ALLOW.to_owned()));
+    // Nobody has been told who has not asked yet, and it is still open for those who come.
+    let mut fresh = Raw::open(&house, &proxy).await;
+    for (raw, sent) in [(&mut idle, whole(1, &good())), (&mut fresh, [frames::beginning(), whole(1, &good())].concat())]
+    {
+        assert!(raw.heard.told_to_go.is_empty());
+        assert!(raw.exchange(&sent, |heard| heard.ended.contains_key(&1) && !heard.told_to_go.is_empty()).await);
+        assert_eq!(raw.heard.body(1), reply::ALLOW);
+        assert!(!raw.heard.told_to_go.is_empty());
+    }
+    assert!(proxy.is_running(), "it was still draining");
 }
 
 /// The control: the same client, and a drain that ends while connections are idle.

@@ -110,7 +110,8 @@ async fn a_renewed_certificate_is_shown_and_a_bad_one_is_not() {
         (proxy.metric("countersign_config_last_reload_successful").await == 0.0).then_some(())
     })
     .await;
-    assert!(proxy.log().contains("listen.tls: the key in `"), "{}", proxy.log());
+    // The log is written behind what counts.
+    eventually("why", async || proxy.log().contains("listen.tls: the key in `").then_some(())).await;
     let mut still = house.connect(&proxy, SslVersion::TLS1_3).await.unwrap();
     assert!(shown(&still) == second && ask(&mut still).await.allowed());
 }

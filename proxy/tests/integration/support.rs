@@ -54,7 +54,7 @@ impl Countersign {
     }
 
     /// Without root's rights, and with this umask. Needs root and `setpriv`.
-    pub fn as_nobody(mut self, umask: &'static str) -> Self {
+    pub fn unprivileged(mut self, umask: &'static str) -> Self {
         self.nobody = Some(umask);
         self
     }
@@ -165,7 +165,7 @@ impl Countersign {
             setup = setup.env(name, value);
         }
         if let Some(umask) = self.nobody {
-            setup = setup.as_nobody(umask);
+            setup = setup.unprivileged(umask);
         }
         Running { part: setup.start().await.unwrap(), spool: self.spool }
     }

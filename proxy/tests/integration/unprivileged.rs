@@ -66,7 +66,7 @@ async fn nobody_serves_and_its_files_are_its_own_whatever_the_umask() {
             .kafka(&broker.bootstrap(), "decisions")
             .audit("checkpoint_every = \"1s\"")
             .on(Path::new("{dir}/fresh"))
-            .as_nobody(umask)
+            .unprivileged(umask)
             .start()
             .await;
         let ours = NOBODY.to_string();

@@ -141,6 +141,28 @@ fn commands(house: &House, proxy: &Running) -> Vec<u8> {
     all
 }
 
+/// Every certificate beside a key was read: they end nine days from when they were made.
+fn looked_at(metrics: &str, said: &str) {
+    for used in [
+        "authorizer_ca\",name=\"authz",
+        "authorizer_client\",name=\"authz",
+        "kafka_ca\",name=\"kafka",
+        "kafka_client\",name=\"kafka",
+    ] {
+        let series = format!("countersign_tls_certificate_expiry_timestamp_seconds{{use=\"{used}\"}}");
+        assert!(metrics.contains(&series), "{series}");
+    }
+    for which in [
+        "`tls.ca` of authorizer `authz`",
+        "`tls.certificate` of authorizer `authz`",
+        "the authority in `kafka.properties`",
+        "the certificate in `kafka.properties`",
+    ] {
+        let warned = [8, 9].map(|days| format!("warning: {which} ends in {days} days"));
+        assert!(warned.iter().any(|warning| said.contains(warning)), "{which}: {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_of_the_configuration_is_in_any_sink() {
     let (house, collector) = (House::new(), Collector::start(Manner::Takes));
@@ -171,6 +193,7 @@ async fn no_secret_of_the_configuration_is_in_any_sink() {
 
     let spans = format!("{:?}", collector.spans());
     let said = [purged, commands(&house, &proxy)].concat();
+    looked_at(&metrics, &String::from_utf8_lossy(&said));
     for (sink, bytes) in [
         ("Kafka", published),
         ("the spool", spool_bytes(&proxy.spool())),

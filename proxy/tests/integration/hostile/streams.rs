@@ -405,7 +405,8 @@ async fn taken_back() -> u64 {
     drop(raw);
     stage.client = Good::open(&stage.house, &stage.proxy).await;
     stage.serves("those that were taken back").await;
-    assert_eq!(left_open(&stage.proxy, open).await, None);
+    // Those to the authorizer are kept: at most one for each question that was asked at once.
+    assert_eq!(left_open(&stage.proxy, open + 128).await, None);
     let (kept, reached) = (stage.kept.len() as u64, stage.stub.asked());
     assert!(reached - before > 128 + 1 + kept, "none of those that were reset was asked");
     stage.proxy.stop().await;
@@ -424,7 +425,7 @@ async fn broken_oracles_are_found() {
         (row("a good question", Ends::Stream, whole(1, &good())), 1, "answered"),
         (row("a refused question", Ends::Closed, refused.clone()), 0, "it goes on"),
         (row("a refused question", Ends::Refused(Reason::UnknownPath), refused), 0, "another answer"),
-        (row("nothing more", Ends::Calmed, Vec::new()), 0, "not told to calm down"),
+        (row("a frame that must not be", Ends::Calmed, frame(DATA, 0, 0, b"x")), 0, "not told to calm down"),
     ] {
         stage.found = Found::default();
         stage.attack(&row).await;
