@@ -36,7 +36,6 @@ pub mod spool;
 pub mod stub;
 pub mod tally;
 pub mod tree;
-pub mod turns;
 pub mod verify;
 pub mod waiting;
 pub mod whole;

@@ -11,7 +11,6 @@ pub mod planted;
 mod process;
 mod schedule;
 mod spoil;
-mod turns;
 mod unreadable;
 mod world;
 
@@ -25,7 +24,7 @@ use schedule::{Setup, Step};
 use world::Tally;
 
 /// Of the ordinary run.
-const SEEDS: u64 = 100_000;
+const SEEDS: u64 = 50_000;
 /// A planted bug must be found in fewer.
 const FEW: u64 = 5000;
 

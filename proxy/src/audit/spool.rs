@@ -23,7 +23,6 @@ use crate::audit::lifecycle::{Event, Refusals};
 use crate::audit::recent::Noted;
 use crate::audit::shadow::ShadowData;
 use crate::audit::shared::Shared;
-use crate::audit::turns::Turns;
 use crate::audit::writer::{Append, Item, Writer};
 use crate::metrics::Metrics;
 use crate::policy::verdict::{Durability, Reason};
@@ -53,7 +52,6 @@ pub struct Status {
 pub struct Spool {
     shared: Arc<Shared>,
     queue: flume::Sender<Item>,
-    turns: Arc<Turns>,
     keeper: Arc<KeeperThread>,
 }
 
@@ -98,9 +96,12 @@ impl Spool {
             Some(shared.inventory.lock().undelivered())
         });
         let (queue, items) = flume::bounded(shared.options.queue);
-        let turns = Arc::new(Turns::new(Writer::new(shared.clone()), shared.clone(), &queue));
-        let writer = turns.clone();
-        let work = move || writer.run(&items);
+        let gone = Gone(shared.clone());
+        let writer = Writer::new(shared.clone());
+        let work = move || {
+            writer.run(&items);
+            drop(gone);
+        };
         std::thread::Builder::new().name("spool".to_owned()).spawn(work).map_err(StartError::Thread)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (keeper, stopped) = (Keeper::new(shared.clone()), stop.clone());
@@ -109,7 +110,7 @@ impl Spool {
             .spawn(move || keeper.run(&stopped))
             .map_err(StartError::Thread)?;
         let keeper = Arc::new(KeeperThread { stop, thread: Mutex::new(Some(thread)) });
-        Ok((Self { shared: shared.clone(), queue, turns, keeper }, Backlog::new(shared)))
+        Ok((Self { shared: shared.clone(), queue, keeper }, Backlog::new(shared)))
     }
 
     /// Waits until the record is durable at `level`. Cancelling the wait does not cancel the record.
@@ -122,9 +123,7 @@ impl Spool {
         }
         let (waiter, mut told) = oneshot::channel();
         let since = self.shared.clock.now();
-        let appending = self.turns.begin();
-        let left = appending.at_once(Append { draft, level, waiter, since }).err();
-        match left.map_or(Ok(()), |append| self.queue.try_send(Item::Record(append))) {
+        match self.queue.try_send(Item::Record(Append { draft, level, waiter, since })) {
             Ok(()) => {}
             Err(flume::TrySendError::Disconnected(_)) => return Err(self.refuse(Reason::AuditUnavailable)),
             Err(flume::TrySendError::Full(item)) => {
@@ -274,5 +273,22 @@ impl Spool {
     fn refuse(&self, reason: Reason) -> Reason {
         self.shared.refused(reason);
         reason
+    }
+}
+
+/// Whatever ends the writer, nobody is told that records are taken.
+struct Gone(Arc<Shared>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.available.store(false, Ordering::Release);
+        if std::thread::panicking() {
+            let detail = "the spool's writer ended with a panic; restart the process".to_owned();
+            tracing::error!(detail, "every question is denied");
+            *self.0.trouble.lock() = Some(Trouble { since: self.0.clock.wall(), detail });
+        }
+        self.0.closed.store(true, Ordering::Release);
+        self.0.metrics.audit_available(false);
+        self.0.moved.notify_all();
     }
 }

@@ -24,6 +24,8 @@ use crate::policy::verdict::Reason;
 
 use report::Overload;
 
+/// Records taken in one turn.
+const MAX_BATCH: usize = 1024;
 /// What the chain member may add to a draft.
 const CHAIN_ROOM: usize = 512;
 /// Unsynced bytes kept for writing again after a failure; beyond, a sync is due whoever waits.
@@ -46,14 +48,6 @@ pub struct Append {
     pub level: Durability,
     pub waiter: Waiter,
     pub since: Instant,
-}
-
-impl Append {
-    /// Refuses what has no place in the chain. Counted as what its waiter was told or, if it gave up, what it told.
-    pub fn refuse(self, shared: &Shared) {
-        let told = self.waiter.send(Err(Reason::AuditUnavailable));
-        shared.refused(if told.is_ok() { Reason::AuditUnavailable } else { Reason::AuditTimeout });
-    }
 }
 
 /// The segment that is written.
@@ -160,6 +154,27 @@ impl Writer {
         }
     }
 
+    /// Until `close`, or until the last handle is gone.
+    pub fn run(mut self, queue: &flume::Receiver<Item>) {
+        let mut items = Vec::with_capacity(MAX_BATCH);
+        while !self.finished {
+            match queue.recv_timeout(self.until_next()) {
+                Ok(item) => {
+                    items.push(item);
+                    items.extend(queue.try_iter().take(MAX_BATCH - 1));
+                }
+                Err(flume::RecvTimeoutError::Timeout) => {}
+                Err(flume::RecvTimeoutError::Disconnected) => items.push(Item::Close),
+            }
+            self.turn(&mut items);
+        }
+        for item in queue.drain() {
+            if let Item::Record(append) = item {
+                self.refuse(append.waiter);
+            }
+        }
+    }
+
     /// One step: everything in `items` is decided when it returns, or waits for a sync that is due.
     pub fn turn(&mut self, items: &mut Vec<Item>) {
         let now = self.shared.clock.now();
@@ -191,24 +206,24 @@ impl Writer {
         self.finished
     }
 
-    /// How long it may be left alone.
-    pub fn until_next(&self) -> Duration {
+    fn until_next(&self) -> Duration {
         let now = self.shared.clock.now();
         let retry = self.outage.is_some().then_some(self.retry_at);
         let due = self.sync_due.into_iter().chain(retry).min();
         due.map_or(IDLE, |d| d.saturating_duration_since(now).min(IDLE))
     }
 
-    /// Whether somebody must come back for what was written.
-    pub fn has_sync_due(&self) -> bool {
-        self.sync_due.is_some()
-    }
-
     fn take(&mut self, append: Append) {
         let placed = if self.outage.is_none() { self.place(&append.draft, false) } else { None };
-        let Some(seq) = placed else { return append.refuse(&self.shared) };
+        let Some(seq) = placed else { return self.refuse(append.waiter) };
         let Append { draft, level, waiter, since } = append;
         self.waiting.push(Waiting::new((seq, draft.id), level, (waiter, since), self.unsettled.clone()));
+    }
+
+    /// Refuses what has no place in the chain. Counted as what its waiter was told or, if it gave up, what it told.
+    fn refuse(&self, waiter: Waiter) {
+        let told = waiter.send(Err(Reason::AuditUnavailable));
+        self.shared.refused(if told.is_ok() { Reason::AuditUnavailable } else { Reason::AuditTimeout });
     }
 
     /// Puts a record into the chain and the buffer. `reserve`: it may use the room kept for the writer's own records,

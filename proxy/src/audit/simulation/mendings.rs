@@ -17,7 +17,6 @@ use crate::audit::files::Files;
 use crate::audit::lifecycle::Event;
 use crate::audit::shared::{Options, Spare};
 use crate::audit::spool::Spool;
-use crate::audit::turns::Turns;
 use crate::audit::writer::Item;
 use crate::metrics::{Metrics, Names};
 use crate::policy::verdict::{Durability, Reason};
@@ -141,7 +140,7 @@ fn what_comes_after_close_is_refused_and_counted() {
         queue.send(if n == 1023 { Item::Wake } else { Item::Close }).unwrap();
     }
     queue.send(item).unwrap();
-    Turns::new(bench.writer, bench.shared.clone(), &queue).run(&items);
+    bench.writer.run(&items);
     assert_eq!(told.try_recv().unwrap().unwrap_err(), Reason::AuditUnavailable);
     assert_eq!(bench.shared.take_audit_refusals().audit_unavailable, 1);
 }

@@ -78,7 +78,10 @@ async fn only_records_that_are_too_large_alone_become_stubs() {
     assert_verifies(&found, 3);
     assert_eq!(*source.stubbed.lock(), [50, 150, 250]);
     assert_eq!(counted(&metrics, "countersign_kafka_stubs_total "), 3);
-    assert!(errors(&metrics, "message_size_too_large") >= 3);
+    // Not one for each: whatever else a producer that failed for good had to say is not waited for.
+    let text = metrics.encode();
+    let said: Vec<_> = text.lines().filter(|line| line.starts_with("countersign_kafka_errors_total")).collect();
+    assert!(errors(&metrics, "message_size_too_large") >= 1, "{said:#?}");
     // Another process that begins anew sends the same bytes.
     let (publisher, _) = ship(Numbers::of(values), options(&kafka, "small"));
     assert_eq!(publisher.shutdown(PATIENCE), Ending::Drained);
