@@ -265,7 +265,11 @@ pub fn publisher(
     tracer: &Tracer,
 ) -> Result<Option<Publisher>, PartError> {
     let Some(kafka) = &config.kafka else { return Ok(None) };
-    metrics.kafka_certificates(&kafka_certificates(config)?);
+    // A look for the metric, no more: librdkafka reads forms of keys and stores that this does not, and judges by itself.
+    match kafka_certificates(config) {
+        Ok(certificates) => metrics.kafka_certificates(&certificates),
+        Err(error) => tracing::warn!("when Kafka's certificates end is not known: {error}"),
+    }
     let connection = connection(config, kafka);
     let topics = [kafka.topic.clone(), kafka.checkpoint_topic.clone()];
     topics::watch(connection.clone(), topics).map_err(|error| PartError::Kafka(error.to_string()))?;

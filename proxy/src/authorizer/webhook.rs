@@ -24,6 +24,7 @@ use crate::authorizer::url::Url;
 use crate::authorizer::{Attempt, Authorizer, Question};
 use crate::metrics::names::CertificateUse;
 use crate::policy::verdict::Reason;
+use crate::version::VERSION;
 use crate::wire::answer::Answer;
 use crate::wire::{answer, authzen};
 
@@ -278,7 +279,7 @@ fn fixed_head(url: &Url, token: Option<&SecretString>) -> Result<Vec<u8>, Webhoo
          User-Agent: countersign/{}\r\n",
         url.target,
         url.authority(),
-        env!("CARGO_PKG_VERSION"),
+        VERSION,
     );
     let Some(token) = token else { return Ok(head.into_bytes()) };
     let token = token.expose_secret().as_bytes();

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Context, Finished, Sent};
 use crate::policy::decided::{Call, Outcome};
 use crate::policy::verdict::{Reason, Side};
+use crate::version::VERSION;
 
 /// Longest text of an attribute that came with a question, in bytes. MinIO's longest action has 50.
 const MAX_TEXT: usize = 64;
@@ -22,7 +23,7 @@ const MAX_TEXT: usize = 64;
 const MAX_LINKS: usize = 128;
 
 static SCOPE: LazyLock<InstrumentationScope> =
-    LazyLock::new(|| InstrumentationScope::builder("countersign").with_version(env!("CARGO_PKG_VERSION")).build());
+    LazyLock::new(|| InstrumentationScope::builder("countersign").with_version(VERSION).build());
 
 /// A kept decision, as a producer's span links to it.
 pub(super) fn span_context(trace_id: u128, span_id: u64) -> SpanContext {

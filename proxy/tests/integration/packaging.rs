@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::binary;
 use crate::support::page::{Block, blocks};
 
 const UNIT: &str = include_str!("../../../config/systemd/countersign.service");
@@ -56,7 +57,8 @@ fn every_file_of_the_package_exists_or_is_made() {
     let mut missing = Vec::new();
     for (from, _) in assets() {
         let there = match from.strip_prefix("../target/package/") {
-            Some(made) => maker.contains(&format!("\"$out/{}", made.trim_end_matches("/*.1"))),
+            Some(made) if made.starts_with("man/") => maker.contains("generate man \"$out/man\""),
+            Some(made) => maker.contains(&format!("\"$out/{made}")),
             None => from == "target/release/countersign" || is_there(&proxy.join(&from)),
         };
         if !there {
@@ -68,6 +70,27 @@ fn every_file_of_the_package_exists_or_is_made() {
         let text = read(&format!("config/debian/{script}"));
         assert!(text.starts_with("#!/bin/sh\n") && text.contains("\nset -e\n\n#DEBHELPER#\n"), "{script}");
     }
+}
+
+/// The package once looked for pages beside the directories that they are in.
+#[test]
+fn every_manual_page_is_where_the_package_looks_for_it() {
+    let made = tempfile::tempdir().unwrap();
+    let ran = Command::new(binary()).args(["generate", "man"]).arg(made.path().join("man")).status().unwrap();
+    assert!(ran.success());
+    let looked_for: Vec<_> = assets()
+        .into_iter()
+        .filter_map(|(from, to)| Some((from.strip_prefix("../target/package/man/")?.to_owned(), to)))
+        .collect();
+    for (from, to) in &looked_for {
+        assert!(is_there(&made.path().join("man").join(from)), "{from}");
+        assert_eq!(*to, format!("usr/share/man/{}/", from.split('/').next().unwrap()));
+    }
+    let looked_in: BTreeSet<_> =
+        looked_for.iter().map(|(from, _)| from.split('/').next().unwrap().to_owned()).collect();
+    let sections = std::fs::read_dir(made.path().join("man")).unwrap();
+    let there: BTreeSet<_> = sections.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(looked_in, there);
 }
 
 /// The value of the last line that sets this.

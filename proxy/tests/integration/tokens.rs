@@ -1,4 +1,4 @@
-//! A token rotated as docs/MINIO.md says: old and new side by side, a real MinIO restarted with the new one, the old one seen to
+//! A token rotated as docs/KEYS.md says: old and new side by side, a real MinIO restarted with the new one, the old one seen to
 //! be unused, and taken away. No call fails for it.
 
 use loadtest::laboratory::mc::Mc;
@@ -54,7 +54,7 @@ async fn a_token_is_rotated_under_a_real_minio_without_a_failed_call() {
     let mc = running.mc().unwrap();
     let (old, new) = (decided(&proxy, "old").await, decided(&proxy, "new").await);
     works(&mc, "between").await;
-    // The look that docs/MINIO.md tells to take before the old one goes.
+    // The look that docs/KEYS.md tells to take before the old one goes.
     assert_eq!(decided(&proxy, "old").await, old, "the old one is still in use");
     assert!(decided(&proxy, "new").await > new + 5.0);
 
