@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use super::aside::Aside;
 use super::countersign::Proved;
 use super::outcome::{Bound, Limit, Outcome, mebibytes};
-use super::turns::median;
+use super::turns::{median, spread};
 use super::{Options, countersign, peers, process};
 use crate::laboratory::{Laboratory, http};
 use crate::load::{Load, Mix, Report};
@@ -156,6 +156,7 @@ async fn until_breaker(proved: &Proved, open: bool) -> anyhow::Result<f64> {
 
 fn limits(seen: &Seen) -> anyhow::Result<Vec<Limit>> {
     let p99 = median(seen.during.clone())? / median(seen.before.clone())?;
+    let rounds = spread(seen.during.iter().zip(&seen.before).map(|(during, before)| during / before));
     let most = |all: &[f64]| all.iter().copied().reduce(f64::max).context("no round");
     // The first questions end with their timeout, and so many of them open it.
     let opens = TIMEOUT.as_secs_f64() + f64::from(FAILURES) / RATE + MARGIN;
@@ -163,7 +164,7 @@ fn limits(seen: &Seen) -> anyhow::Result<Vec<Limit>> {
     let recovers = OPEN_FOR.as_secs_f64() + TIMEOUT.as_secs_f64() + MARGIN;
     let more = mebibytes(seen.resident.1) - mebibytes(seen.resident.0);
     Ok(vec![
-        Limit::new("the other route's p99, slow / quiet", p99, Bound::Below(P99)),
+        Limit::new("the other route's p99, slow / quiet", p99, Bound::Below(P99)).spread(rounds),
         Limit::new("seconds until the breaker is open, at most", most(&seen.opened)?, Bound::Below(opens)),
         Limit::new("seconds until it is asked again, at most", most(&seen.recovered)?, Bound::Below(recovers)),
         Limit::new("MiB more while it is slow", more, Bound::Below(MEBIBYTES)),

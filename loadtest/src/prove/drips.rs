@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::outcome::{Bound, Limit, Outcome};
-use super::turns::median;
+use super::turns::{median, spread};
 use super::{Options, countersign, peers};
 use crate::laboratory::Laboratory;
 use crate::load::{Load, Mix, Report};
@@ -166,10 +166,11 @@ async fn until_back(pid: u32, before: usize) -> anyhow::Result<usize> {
 
 fn limits(seen: &Seen) -> anyhow::Result<Vec<Limit>> {
     let p99 = median(seen.during.clone())? / median(seen.before.clone())?;
+    let rounds = spread(seen.during.iter().zip(&seen.before).map(|(during, before)| during / before));
     let last = seen.closed.iter().copied().reduce(f64::max).context("no drip")?;
     let small = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
     Ok(vec![
-        Limit::new("p99 of good questions, beside drips / without", p99, Bound::Below(P99)),
+        Limit::new("p99 of good questions, beside drips / without", p99, Bound::Below(P99)).spread(rounds),
         Limit::new("seconds until a drip is closed, at most", last, Bound::Below(CLOSED)),
         // Else it would not be drips that were looked at.
         Limit::new("drips that were closed before their second byte", small(seen.early), Bound::Below(1.0)),
