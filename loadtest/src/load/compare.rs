@@ -34,8 +34,8 @@ struct Figure {
 enum Good {
     More,
     Less,
-    /// None may come: questions without an answer.
-    None,
+    /// Not one more: questions without an answer.
+    NoMore,
     /// Told, and not judged.
     Either,
 }
@@ -77,7 +77,7 @@ fn figures(before: &Report, after: &Report) -> Vec<Figure> {
         of("allow", Good::Either, |report| report.allow as f64),
         of("deny", Good::Either, |report| report.deny as f64),
         of("other", Good::Either, |report| report.other as f64),
-        of("failed, unsent", Good::None, |report| (report.failed() + report.unsent) as f64),
+        of("failed, unsent", Good::NoMore, |report| (report.failed() + report.unsent) as f64),
         of("sent MB", Good::Either, |report| report.sent_bytes as f64 / 1e6),
         of("received MB", Good::Either, |report| report.received_bytes as f64 / 1e6),
     ]
@@ -89,7 +89,7 @@ impl Figure {
         let fine = match self.good {
             Good::More => self.after >= self.before * (1.0 - tolerance),
             Good::Less => self.after <= self.before * (1.0 + tolerance),
-            Good::None => self.after <= self.before,
+            Good::NoMore => self.after <= self.before,
             Good::Either => true,
         };
         !fine
@@ -105,7 +105,7 @@ mod tests {
         let worse = |good, after| Figure { name: "x", before: 100.0, after, good }.is_worse(0.05);
         assert!(!worse(Good::More, 95.0) && worse(Good::More, 94.9) && !worse(Good::More, 500.0));
         assert!(!worse(Good::Less, 105.0) && worse(Good::Less, 105.1) && !worse(Good::Less, 5.0));
-        assert!(!worse(Good::None, 100.0) && worse(Good::None, 101.0) && !worse(Good::Either, 0.0));
+        assert!(!worse(Good::NoMore, 100.0) && worse(Good::NoMore, 101.0) && !worse(Good::Either, 0.0));
         assert!(worse(Good::More, f64::NAN));
         assert_eq!((ratio(2.0, 3.0), ratio(0.0, 3.0)), ("1.50".to_owned(), "-".to_owned()));
     }
