@@ -132,10 +132,8 @@ fn the_long_runs_exist() {
     let claims: BTreeSet<&str> =
         list(&nightly, "/jobs/claims/strategy/matrix/claim").iter().filter_map(Value::as_str).collect();
     let table = read("loadtest/src/prove.rs");
-    let mut known: BTreeSet<&str> =
+    let known: BTreeSet<&str> =
         table.lines().filter_map(|line| line.trim().strip_prefix("name: \"")?.strip_suffix("\",")).collect();
-    // It takes 16 GB of disk.
-    assert!(known.remove("memory"));
     assert_eq!(claims, known);
     let documented = read("docs/RELIABILITY.md") + &read("docs/CONTRIBUTING.md");
     for run in list(&nightly, "/jobs/long/strategy/matrix/include") {
