@@ -3,7 +3,8 @@
 //! recovered.
 //!
 //! Every round has a quiet half and a half in which the authorizer is slow, under the same two loads: one for its route, one
-//! for another route with another authorizer. Only the other route's latency is compared.
+//! for another route with another authorizer. Only the other route's latency is compared, and of the second half from when the
+//! breaker is open: until then this looks at the metrics so often that it would be measured, too.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
