@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use super::aside::Aside;
 use super::countersign::Proved;
 use super::outcome::{Bound, Limit, Outcome, mebibytes};
-use super::turns::{median, spread};
+use super::turns::{self, median, spread};
 use super::{Options, countersign, peers, process};
 use crate::laboratory::{Laboratory, http};
 use crate::load::{Load, Mix, Report};
@@ -22,6 +22,8 @@ use crate::question::Question;
 use crate::stub::{Answer, Script, Stub};
 use crate::up;
 
+/// Whose latency is compared.
+const OTHER: &str = "the other route";
 /// Questions a second, for each of the two routes.
 const RATE: f64 = 500.0;
 /// How long the slow authorizer takes.
@@ -62,7 +64,7 @@ pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
     let mut seen = Seen::default();
     for round in 0..options.rounds {
         let quiet = both(options, &proved).await?;
-        all_allowed(&quiet)?;
+        turns::only_allows(OTHER, &quiet)?;
         let pid = peers::pid(&proved.countersign)?;
         seen.resident.0 = seen.resident.0.max(process::memory(pid)?.resident);
         let (opened, during, recovered) = slowed(options, &proved, &slow).await?;
@@ -128,17 +130,11 @@ async fn slowed(options: &Options, proved: &Proved, slow: &Stub) -> anyhow::Resu
     let opened = until_breaker(proved, true).await?;
     let (warm_up, duration) = options.turn();
     let other = load(options, proved, peers::question()).warm_up(warm_up).duration(duration).run().await?;
-    all_allowed(&other)?;
+    turns::only_allows(OTHER, &other)?;
     slow.set(Script::allow());
     let recovered = until_breaker(proved, false).await?;
     beside.stop().await?;
     Ok((opened, other, recovered))
-}
-
-fn all_allowed(report: &Report) -> anyhow::Result<()> {
-    let fine = report.allow > 0 && report.allow == report.answers() && report.failed() == 0;
-    ensure!(fine, "the other route did not allow everything:\n{report}");
-    Ok(())
 }
 
 /// Seconds until the breaker is what it is to be.

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::outcome::{Bound, Limit, Outcome};
-use super::turns::{median, spread};
+use super::turns::{self, median, spread};
 use super::{Options, countersign, peers};
 use crate::laboratory::Laboratory;
 use crate::load::{Load, Mix, Report};
@@ -111,8 +111,7 @@ async fn asked(options: &Options, url: &str, duration: Duration) -> anyhow::Resu
     let load = Load::new(url).connections(options.connections).rate(RATE).mix(Mix::of(peers::question()));
     // Else the p99 of either half would be that of opening its connections, which are one question in a hundred.
     let report = load.warm_up(warm_up).duration(duration).run().await?;
-    let fine = report.allow > 0 && report.allow == report.answers() && report.failed() == 0;
-    ensure!(fine, "not every question was allowed:\n{report}");
+    turns::only_allows("Countersign", &report)?;
     Ok(report)
 }
 
