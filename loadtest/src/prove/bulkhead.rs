@@ -107,17 +107,25 @@ fn slow_question() -> Question {
     Question::new("alice", "s3:GetObject", "slow", "a.txt").size(crate::load::QUESTION_SIZE)
 }
 
-fn load(options: &Options, proved: &Proved, question: Question) -> Load {
-    // Answers of the slow route take up to its timeout: so many connections keep the rate.
-    let load = Load::new(proved.countersign.url()).connections(options.connections.max(512)).rate(RATE);
-    load.mix(Mix::of(question))
+/// For the slow route. Its answers take up to its timeout: so many connections keep the rate.
+fn slow_load(options: &Options, proved: &Proved) -> Load {
+    load(proved, slow_question()).connections(options.connections.max(512))
+}
+
+/// For the other route. No more connections than are open after the warm-up: opening one is slower than any answer.
+fn other_load(options: &Options, proved: &Proved) -> Load {
+    let (warm_up, duration) = options.turn();
+    load(proved, peers::question()).connections(options.connections).warm_up(warm_up).duration(duration)
+}
+
+fn load(proved: &Proved, question: Question) -> Load {
+    Load::new(proved.countersign.url()).rate(RATE).mix(Mix::of(question))
 }
 
 /// Both loads; the other route's report.
 async fn both(options: &Options, proved: &Proved) -> anyhow::Result<Report> {
-    let (warm_up, duration) = options.turn();
-    let beside = load(options, proved, slow_question()).start().await?;
-    let other = load(options, proved, peers::question()).warm_up(warm_up).duration(duration).run().await?;
+    let beside = slow_load(options, proved).start().await?;
+    let other = other_load(options, proved).run().await?;
     beside.stop().await?;
     Ok(other)
 }
@@ -125,11 +133,10 @@ async fn both(options: &Options, proved: &Proved) -> anyhow::Result<Report> {
 /// The same while the authorizer is slow. Seconds until its breaker opened, the other route's report, and seconds from its
 /// recovery until its breaker closed.
 async fn slowed(options: &Options, proved: &Proved, slow: &Stub) -> anyhow::Result<(f64, Report, f64)> {
-    let beside = load(options, proved, slow_question()).start().await?;
+    let beside = slow_load(options, proved).start().await?;
     slow.set(Answer::allow().after(SLOW));
     let opened = until_breaker(proved, true).await?;
-    let (warm_up, duration) = options.turn();
-    let other = load(options, proved, peers::question()).warm_up(warm_up).duration(duration).run().await?;
+    let other = other_load(options, proved).run().await?;
     turns::only_allows(OTHER, &other)?;
     slow.set(Script::allow());
     let recovered = until_breaker(proved, false).await?;
