@@ -16,6 +16,7 @@ use crate::audit::spool::{self, Spool, StartError};
 use crate::authorizer::Authorizer;
 use crate::authorizer::tls;
 use crate::authorizer::webhook::{self, Dialect, Webhook, WebhookError};
+use crate::certificates::CertificateError;
 use crate::config::Config;
 use crate::config::meant;
 use crate::decide::attempt::{CacheControl, DenyOnly, Limits, RetryOn};
@@ -147,11 +148,23 @@ pub fn authorizer_certificates(config: &Config) -> Result<Vec<Certificate>, Part
     config.authorizers.iter().map(of).collect::<Result<Vec<_>, PartError>>().map(|all| all.concat())
 }
 
-/// The same of Kafka.
-pub fn kafka_certificates(config: &Config) -> Result<Vec<Certificate>, PartError> {
-    let Some(kafka) = &config.kafka else { return Ok(Vec::new()) };
-    let ends = kafka_files::ends(&connection(config, kafka)).map_err(|error| PartError::Kafka(error.to_string()))?;
-    Ok(named("kafka", &ends))
+/// The same of Kafka, each by itself.
+pub fn kafka_certificates(config: &Config) -> Vec<Result<Certificate, CertificateError>> {
+    let Some(kafka) = &config.kafka else { return Vec::new() };
+    let looked = kafka_files::ends(&connection(config, kafka)).into_iter();
+    looked.map(|end| end.map(|(used, ends)| Certificate { used, name: "kafka".to_owned(), ends })).collect()
+}
+
+/// A look for the metric, no more: librdkafka reads forms of keys and stores that this does not, and judges by itself.
+fn show_kafka_certificates(config: &Config, metrics: &Metrics) {
+    let mut known = Vec::new();
+    for looked in kafka_certificates(config) {
+        match looked {
+            Ok(certificate) => known.push(certificate),
+            Err(error) => tracing::warn!("when a certificate of Kafka's ends is not known: {error}"),
+        }
+    }
+    metrics.kafka_certificates(&known);
 }
 
 /// What guards it.
@@ -265,11 +278,7 @@ pub fn publisher(
     tracer: &Tracer,
 ) -> Result<Option<Publisher>, PartError> {
     let Some(kafka) = &config.kafka else { return Ok(None) };
-    // A look for the metric, no more: librdkafka reads forms of keys and stores that this does not, and judges by itself.
-    match kafka_certificates(config) {
-        Ok(certificates) => metrics.kafka_certificates(&certificates),
-        Err(error) => tracing::warn!("when Kafka's certificates end is not known: {error}"),
-    }
+    show_kafka_certificates(config, metrics);
     let connection = connection(config, kafka);
     let topics = [kafka.topic.clone(), kafka.checkpoint_topic.clone()];
     topics::watch(connection.clone(), topics).map_err(|error| PartError::Kafka(error.to_string()))?;
