@@ -58,6 +58,9 @@ pub enum PartError {
     Privacy(String),
     #[error("listen.tls: {0}")]
     Listener(#[from] SecureError),
+    /// Nothing of the configuration: the operating system has none for us now.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
 }
 
 pub fn names(config: &Config, generation: &str) -> Names {
@@ -231,7 +234,10 @@ pub fn tracer(config: &Config, metrics: &Arc<Metrics>) -> Result<Tracer, PartErr
         instance: config.instance.clone(),
         version: VERSION.to_owned(),
     };
-    Tracer::start(&options, metrics.clone()).map_err(|error| PartError::Otlp(error.to_string()))
+    Tracer::start(&options, metrics.clone()).map_err(|error| match error {
+        trace::StartError::Runtime(error) => PartError::Thread(error),
+        other => PartError::Otlp(other.to_string()),
+    })
 }
 
 /// What is kept of traces whatever the sample says.
@@ -281,7 +287,7 @@ pub fn publisher(
     show_kafka_certificates(config, metrics);
     let connection = connection(config, kafka);
     let topics = [kafka.topic.clone(), kafka.checkpoint_topic.clone()];
-    topics::watch(connection.clone(), topics).map_err(|error| PartError::Kafka(error.to_string()))?;
+    topics::watch(connection.clone(), topics).map_err(PartError::Thread)?;
     let pins = Some(config.audit.spool.join("partitions.json"));
     let checkpoint_topic = Some(kafka.checkpoint_topic.clone());
     let options = sink::Options { pins, checkpoint_topic, ..sink::Options::new(connection, &kafka.topic) };
@@ -289,7 +295,7 @@ pub fn publisher(
     let sink = sink.map_err(|error| PartError::Kafka(error.to_string()))?;
     Publisher::spawn(backlog, sink, publisher::Options::default(), metrics.clone(), tracer.clone())
         .map(Some)
-        .map_err(|error| PartError::Kafka(error.to_string()))
+        .map_err(PartError::Thread)
 }
 
 /// How to reach the brokers that are configured.
