@@ -109,6 +109,8 @@ impl App {
         let decider = parts::decider(config, 1, &metrics)?;
         let tracer = parts::tracer(config, &metrics)?;
         let privacy = parts::privacy(config)?;
+        let secure = parts::secure(config)?;
+        // From here on there is a chain, which only `run` closes.
         let (spool, backlog) = parts::spool(config, &privacy, &generation, &metrics)?;
         let publisher = parts::publisher(config, backlog, &metrics, &tracer)?;
         let accessed = accessed::Watch::spawn(spool.clone(), &config.audit.spool).map_err(AppError::Thread)?;
@@ -122,7 +124,6 @@ impl App {
         let purge = parts::purge(&access, &pipeline);
         let admin = Admin::new(metrics.clone(), readiness.clone()).showing(status).purging(purge);
         let options = parts::front(config);
-        let secure = parts::secure(config)?;
         metrics.listener_certificate(parts::listener_certificate(config, secure.as_deref()));
         let front = Arc::new(Front::new(pipeline.clone(), spool.clone(), metrics.clone(), draining.clone(), options));
         front.secure(secure);

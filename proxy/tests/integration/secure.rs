@@ -162,6 +162,7 @@ async fn a_pair_that_does_not_fit_is_said_before_it_serves() {
     assert!(warned.iter().any(|warning| err.contains(warning)), "{err}");
 
     proxy.stop().await;
+    let recorded = proxy.records().len();
     let other = Identity::new("localhost", Some(&house.authority), 1, 10);
     std::fs::write(house.path().join("listener.key"), other.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
     for args in [&["check", &file][..], &["serve", "--config", &file]] {
@@ -169,6 +170,7 @@ async fn a_pair_that_does_not_fit_is_said_before_it_serves() {
         assert_eq!((code, out.as_str()), (Some(64), ""), "{args:?}: {err}");
         assert!(err.contains("listen.tls: the key in `") && err.contains("does not belong"), "{args:?}: {err}");
     }
+    assert_eq!(proxy.records().len(), recorded, "what never served opened no chain");
 }
 
 /// OpenSSL takes an authority in this form, and librdkafka by it. We do not read it, and only want to know when it ends.
