@@ -156,7 +156,7 @@ pub static PAGES: &[Page] = &[
             (0, "What was found was allowed."),
             (1, "A deny was explained."),
             (2, "Nothing was found, or it could not run."),
-            (64, "Wrong usage."),
+            USAGE,
         ],
         environment: READERS,
         files: &[],
@@ -179,7 +179,7 @@ pub static PAGES: &[Page] = &[
              decision into one class: operations that MinIO served without a decision, decisions without an operation, and what \
              explains the rest. The report ends with what such a comparison cannot know.",
         ],
-        exits: &[(0, "Nothing is unexplained."), (1, "Something is."), COULD_NOT, (64, "Wrong usage.")],
+        exits: &[(0, "Nothing is unexplained."), (1, "Something is."), COULD_NOT, USAGE],
         environment: READERS,
         files: &[],
         examples: &[(
@@ -196,7 +196,7 @@ pub static PAGES: &[Page] = &[
              `--public-key` also for what was forged, and with `--checkpoint-topic` for what was cut off.",
             "Records that retention took from the start are no fault, unless `--complete-since` says that they must be there.",
         ],
-        exits: &[(0, "Whole, with or without declared gaps."), (1, "Broken."), COULD_NOT, (64, "Wrong usage.")],
+        exits: &[(0, "Whole, with or without declared gaps."), (1, "Broken."), COULD_NOT, USAGE],
         environment: READERS,
         files: &[(
             "signing.pub",
