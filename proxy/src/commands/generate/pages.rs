@@ -110,18 +110,23 @@ pub static PAGES: &[Page] = &[
              what it means in numbers, such as how long the spool lasts while Kafka is away. It asks nobody and binds nothing.",
             "With `--probe` it asks every authorizer what it is, how it answers and how fast, and looks at the settings of the Kafka topics, \
              with the command that mends each.",
+            "With `--alive` it reads no file: it only asks the admin listener of a running Countersign whether it answers, for a health check.",
         ],
         exits: &[
             (0, "The file can be used. Warnings alone are 0, too."),
-            (1, "`--probe` found something that costs something."),
+            (1, "`--probe` found something that costs something; or `--alive` found nobody who is alive."),
             (2, "The file cannot be read; or with `--probe`, somebody who was asked did not answer."),
-            (64, "The file has mistakes."),
+            (64, "Wrong usage, or the file has mistakes."),
         ],
-        environment: &[CONFIG_VARIABLE],
+        environment: &[
+            CONFIG_VARIABLE,
+            ("COUNTERSIGN_ADMIN", "Whose admin listener `--alive` asks, where `--admin` does not say."),
+        ],
         files: &[CONFIG_FILE],
         examples: &[
             ("What a file means:", "countersign check my.toml"),
             ("And what it names:", "countersign check --probe my.toml"),
+            ("A health check:", "countersign check --alive"),
         ],
         see: &["serve", "schema"],
     },
