@@ -124,6 +124,7 @@ fn every_reason_has_its_advice() {
     }
     let (_, text, _) = run(&[fault(3, "of_the_future")], &[&id(3)]);
     assert!(text.contains("does not know the reason `of_the_future`"), "{text}");
+    assert!(text.contains("  Decided on route `default`: of_the_future. The record does not say by whom.\n"), "{text}");
 }
 
 #[test]
