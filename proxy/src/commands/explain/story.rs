@@ -305,8 +305,8 @@ impl Record<'_> {
     }
 }
 
-/// The defaults of `[otlp]`.
-const DEFAULTS: Always = Always { deny: true, fault: true, slow: Some(Duration::from_millis(250)) };
+/// The defaults of `[otlp]`; a test holds them against the table of keys.
+pub(super) const DEFAULTS: Always = Always { deny: true, fault: true, slow: Some(Duration::from_millis(250)) };
 
 const fn kept(why: Keeps) -> &'static str {
     match why {

@@ -226,6 +226,15 @@ fn traces_are_told_by_the_configuration() {
 }
 
 #[test]
+fn what_is_told_of_defaults_is_what_the_defaults_are() {
+    let text = format!("{}[otlp]\n", include_str!("../../../../config/minimal.toml"));
+    let otlp = config::parse(&text, "c.toml", &|_| None).unwrap().config.otlp.unwrap();
+    let (told, meant) = (story::DEFAULTS, parts::always(&otlp));
+    assert_eq!((told.deny, told.fault, told.slow), (meant.deny, meant.fault, meant.slow));
+    assert_eq!(otlp.sample, 0.01, "one in a hundred");
+}
+
+#[test]
 fn callers_text_cannot_act_on_the_terminal() {
     let mut record = record(1);
     for (at, value) in [
