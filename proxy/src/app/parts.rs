@@ -1,5 +1,5 @@
 //! From the configuration to the plain options of each part. No part sees the configuration itself, so none can reach
-//! for a setting that is not its own. Called by `app`.
+//! for a setting that is not its own. Called by `app`, and by commands that need a part alone.
 
 use std::sync::Arc;
 use std::time::Duration;
