@@ -1,6 +1,6 @@
 //! Reads certificates and keys, and says when they end. Not what they are good for: whom an authorizer's certificate must
 //! name is `authorizer::tls`, what the decision endpoint shows is `front::secure`, what librdkafka will read is
-//! `kafka::certificates`: the only callers.
+//! `kafka::certificates`. Called by these, and for its clock and its errors by `check`.
 
 use std::path::{Path, PathBuf};
 
@@ -19,6 +19,9 @@ pub enum CertificateError {
     Unusable { path: PathBuf, what: &'static str },
     #[error("the key in `{}` does not belong to the certificate", .0.display())]
     WrongKey(PathBuf),
+    /// Whoever is to use it may know forms that are not read here: old ciphers, for one, which OpenSSL has left out.
+    #[error("`{}` holds no usable PKCS #12 store, or needs another password", .0.display())]
+    Store(PathBuf),
 }
 
 /// What a file or a setting holds, and its name for messages. Wiped when it goes, for it may be a key.
@@ -63,7 +66,7 @@ impl Text {
 
     /// The chain in a PKCS #12 store that has a key as well, leaf first.
     pub fn store(&self, password: &str) -> Result<Vec<X509>, CertificateError> {
-        let unusable = || self.unusable("PKCS #12 store, or needs another password");
+        let unusable = || CertificateError::Store(self.from.clone());
         let store = Pkcs12::from_der(&self.bytes).and_then(|store| store.parse2(password)).map_err(|_| unusable())?;
         let (Some(leaf), Some(_)) = (store.cert, store.pkey) else { return Err(unusable()) };
         Ok(std::iter::once(leaf).chain(store.ca.into_iter().flatten()).collect())

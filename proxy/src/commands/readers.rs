@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use crate::audit::publisher::Entry;
+use crate::config::Diagnostics;
 use crate::kafka::Connection;
 use crate::kafka::properties::refused_for_reading;
 use filter::{Filter, What};
@@ -77,7 +78,7 @@ pub type SpoolEntries = Box<dyn SpoolReading>;
 /// What readers need from parts they do not know.
 pub trait Openers {
     /// Where a configuration says that records go.
-    fn config(&self, path: &Path) -> anyhow::Result<Where>;
+    fn config(&self, path: &Path) -> Result<Where, Failure>;
 
     /// All records of a spool, whole ones only. `follow`: `next` waits for more at the end.
     fn spool(&self, dir: &Path, follow: bool) -> anyhow::Result<SpoolEntries>;
@@ -102,6 +103,13 @@ impl Failure {
     }
 }
 
+impl From<Diagnostics> for Failure {
+    /// Mistakes are for the author of the configuration to mend; a file that cannot be read is not.
+    fn from(mistakes: Diagnostics) -> Self {
+        if mistakes.unreadable { Self::CouldNot(mistakes.into()) } else { Self::Usage(mistakes.to_string()) }
+    }
+}
+
 impl FromArgs {
     /// Reads the configuration, if that is where from.
     pub fn place(&self, openers: &dyn Openers) -> Result<Where, Failure> {
@@ -118,7 +126,7 @@ impl FromArgs {
             return Ok(Where::File(file.clone()));
         }
         match self.configuration() {
-            Some(path) => Ok(openers.config(&path)?),
+            Some(path) => openers.config(&path),
             None => Err(Failure::Usage(
                 "say where from: `--brokers` with `--topic`, `--spool`, `--file` or `--config`".to_owned(),
             )),
@@ -168,8 +176,8 @@ pub(super) struct Nothing;
 
 #[cfg(test)]
 impl Openers for Nothing {
-    fn config(&self, path: &Path) -> anyhow::Result<Where> {
-        anyhow::bail!("`{}` was asked for", path.display())
+    fn config(&self, path: &Path) -> Result<Where, Failure> {
+        Err(Failure::CouldNot(anyhow::anyhow!("`{}` was asked for", path.display())))
     }
     fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {
         anyhow::bail!("no spool was asked for")

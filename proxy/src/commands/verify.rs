@@ -31,7 +31,7 @@ const BATCH: usize = 8192;
 ///
 /// Says `whole`, `whole, gaps declared` (a record names what is missing, or how a process ended) or `broken`, and which
 /// records. With a public key, an instance of which nothing is signed is broken, too; what came after a chain's last checkpoint
-/// is signed by nothing, and counted. Exit codes: 0 whole, 1 broken, 2 could not run, 64 wrong usage.
+/// is signed by nothing, and counted. Exit codes: 0 whole, 1 broken, 2 could not run, 64 wrong usage or configuration.
 #[derive(Debug, Clone, clap::Args)]
 pub struct VerifyArgs {
     #[command(flatten)]

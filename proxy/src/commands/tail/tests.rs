@@ -36,7 +36,7 @@ impl SpoolReading for Records {
 }
 
 impl Openers for Three {
-    fn config(&self, _: &Path) -> anyhow::Result<Where> {
+    fn config(&self, _: &Path) -> Result<Where, Failure> {
         Ok(Where::Spool("/spool".into()))
     }
 

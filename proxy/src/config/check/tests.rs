@@ -355,6 +355,19 @@ fn secrets_are_references_and_never_shown() {
 }
 
 #[test]
+fn what_the_file_holds_starts_no_line_of_its_own() {
+    before(
+        "[audit]",
+        "token = { env = \"a\\nb\" }\n\"x\\ny\" = 1\ndialect = \"\\u001b[2J\"",
+        &[
+            "6:17: environment variable `a\\nb` is not set",
+            "7:1: unknown key `authorizer.x\\ny`",
+            "8:11: `authorizer.dialect` does not know `\\u{1b}[2J`; it takes `minio` or `authzen`",
+        ],
+    );
+}
+
+#[test]
 fn privacy_is_never_plain_for_want_of_a_key() {
     before(
         "[kafka]",

@@ -32,7 +32,8 @@ fn options(endpoint: &str, share: f64, always: Always) -> Options {
 
 fn started(endpoint: &str, share: f64, always: Always) -> (Tracer, Arc<Metrics>) {
     let metrics = Metrics::new(&Names::default());
-    (Tracer::start(&options(endpoint, share, always), Arc::clone(&metrics)).unwrap(), metrics)
+    let endpoint = format!("{endpoint}/v1/traces");
+    (Tracer::start(&options(&endpoint, share, always), Arc::clone(&metrics)).unwrap(), metrics)
 }
 
 fn finished(decided: &Decided, decision: Decision, reason: Reason) -> Finished<'_> {
@@ -173,6 +174,19 @@ fn off_means_ids_only() {
     let decided = Decided::fault(Reason::Timeout);
     assert!(!tracer.finish(&one, &finished(&decided, Decision::Deny, Reason::Timeout)));
     tracer.shutdown(LIMIT);
+}
+
+/// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is used as it is; `/v1/traces` is put behind a base by the configuration.
+#[test]
+fn an_export_goes_to_the_path_that_is_written() {
+    let collector = Collector::start(Manner::Takes);
+    let options = options(&format!("{}/in", collector.endpoint), 1.0, NOTHING);
+    let tracer = Tracer::start(&options, Metrics::new(&Names::default())).unwrap();
+    let decided = Decided::fault(Reason::Internal);
+    tracer.finish(&tracer.begin(None), &finished(&decided, Decision::Allow, Reason::Allowed));
+    tracer.shutdown(LIMIT);
+    let export = collector.next();
+    assert!(export.head.starts_with("post /in http/1.1\r\n"), "{}", export.head);
 }
 
 #[test]
