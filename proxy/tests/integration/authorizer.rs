@@ -44,7 +44,12 @@ async fn ask(webhook: &Webhook, limit: Duration) -> Attempt {
 }
 
 async fn ask_about(webhook: &Webhook, bytes: &[u8], limit: Duration) -> Attempt {
-    let request = Request {
+    webhook.ask(&Question { request: &request(bytes), traceparent: TRACEPARENT }, limit).await
+}
+
+/// As if it had been read from these bytes.
+fn request(bytes: &[u8]) -> Request {
+    Request {
         bytes: bytes::Bytes::copy_from_slice(bytes),
         account: "alice".into(),
         groups: None,
@@ -57,8 +62,7 @@ async fn ask_about(webhook: &Webhook, bytes: &[u8], limit: Duration) -> Attempt 
         conditions: Vec::new(),
         claims: Claims::default(),
         unknown: Vec::new(),
-    };
-    webhook.ask(&Question { request: &request, traceparent: TRACEPARENT }, limit).await
+    }
 }
 
 fn reason(attempt: &Attempt) -> Reason {

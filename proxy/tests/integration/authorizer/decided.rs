@@ -53,20 +53,7 @@ fn decider(urls: &[String], timeout: Duration) -> Arc<Decider> {
 }
 
 async fn decide(decider: &Decider) -> (Decided, Option<Fresh>) {
-    let request = Request {
-        bytes: r#"{"input":{}}"#.into(),
-        account: "alice".into(),
-        groups: None,
-        action: "s3:GetObject".into(),
-        original_action: None,
-        bucket: "photos".into(),
-        object: "a".into(),
-        owner: false,
-        deny_only: false,
-        conditions: Vec::new(),
-        claims: Claims::default(),
-        unknown: Vec::new(),
-    };
+    let request = request(br#"{"input":{}}"#);
     let tracer = Tracer::off();
     let trace = tracer.begin(None);
     let deadline = Instant::now() + Duration::from_millis(750);
