@@ -184,7 +184,8 @@ impl Front {
             linger(session, LINGER).await;
             return None;
         }
-        session.finish().await.ok()?
+        // A connection that ends here says so in TLS, which a peer that takes nothing can hold up.
+        tokio::time::timeout(WRITE_TIMEOUT, session.finish()).await.ok()?.ok()?
     }
 
     async fn exchange(&self, session: &mut ServerSession) -> Exchange {

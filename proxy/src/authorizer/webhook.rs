@@ -65,9 +65,8 @@ pub struct Webhook {
     /// The part of a question's head that is always the same; the token is in it.
     head: SecretBox<Vec<u8>>,
     tls: Option<tls::Client>,
-    /// Keeps this authorizer's connections apart from those of another one at the same address.
-    group: u64,
     resolver: Resolver,
+    /// With a pool of its own: no connection is shared with another authorizer at the same address.
     connector: TransportConnector,
     /// The place of the address that was connected to last.
     preferred: AtomicUsize,
@@ -89,8 +88,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Nobody's trace: W3C knows no id of zeros, and a random one would be looked for.
 const PROBE_TRACE: &str = "00-00000000000000000000000000000001-0000000000000001-00";
 
-static GROUPS: AtomicUsize = AtomicUsize::new(1);
-
 impl Webhook {
     /// Reads certificate files, connects to nothing.
     pub fn new(options: Options) -> Result<Self, WebhookError> {
@@ -101,7 +98,6 @@ impl Webhook {
             name: options.name,
             dialect: options.dialect,
             tls,
-            group: GROUPS.fetch_add(1, Ordering::Relaxed) as u64,
             resolver: Resolver::new(&url.host(), url.port),
             connector: TransportConnector::new(Some(ConnectorOptions::new(options.pool.max(1)))),
             preferred: AtomicUsize::new(0),
@@ -114,12 +110,10 @@ impl Webhook {
     }
 
     fn peer(&self, address: SocketAddr) -> HttpPeer {
-        let mut peer = match &self.tls {
+        match &self.tls {
             Some(tls) => tls.peer(address),
             None => HttpPeer::new(address, false, String::new()),
-        };
-        peer.group_key = self.group;
-        peer
+        }
     }
 
     /// Head and body in one piece: one system call, one packet where it fits.
