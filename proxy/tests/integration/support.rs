@@ -155,7 +155,7 @@ impl Countersign {
         running
     }
 
-    /// Starts, and waits until it listens.
+    /// Starts, and waits until it listens at both of its addresses: the front's may be there before the admin's.
     pub async fn start_unready(self) -> Running {
         let mut setup = Laboratory::open().unwrap().countersign(Path::new(binary())).config(&self.config());
         for (name, text) in &self.files {
@@ -167,7 +167,9 @@ impl Countersign {
         if let Some(umask) = self.nobody {
             setup = setup.unprivileged(umask);
         }
-        Running { part: setup.start().await.unwrap(), spool: self.spool }
+        let running = Running { part: setup.start().await.unwrap(), spool: self.spool };
+        eventually("the admin listener is up", async || http::try_get(running.admin(), "/livez").await).await;
+        running
     }
 }
 
