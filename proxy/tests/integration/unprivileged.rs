@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 
 use countersign::kafka::mock::MockBroker;
 use loadtest::laboratory::countersign::NOBODY;
+use loadtest::laboratory::{Error, require};
 use loadtest::stub::{Script, Stub};
 
 use crate::support::{Countersign, Running, binary, eventually, question};
@@ -17,16 +18,13 @@ const STRANGER: u32 = 12_345;
 
 /// Whether this machine can become nobody; if not, that is said, or fails where it must not be.
 fn possible() -> bool {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("NOT RUN: becoming nobody needs root");
-        return false;
-    }
     let has = Command::new("setpriv").arg("--version").output().is_ok_and(|ran| ran.status.success());
-    assert!(has || std::env::var_os("CI").is_none(), "there is no setpriv");
-    if !has {
-        eprintln!("NOT RUN: becoming nobody needs setpriv, of util-linux");
+    if rustix::process::geteuid().is_root() && has {
+        return true;
     }
-    has
+    let (tool, part) = ("setpriv".to_owned(), "becoming nobody".to_owned());
+    let hint = "it needs root, and setpriv of util-linux".to_owned();
+    require::<()>(Err(Error::Missing { tool, part, hint })).is_some()
 }
 
 /// What is there, the directory itself too, and whatever of it others may use or own.
