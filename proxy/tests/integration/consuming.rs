@@ -158,11 +158,14 @@ async fn every_recipe_does_what_the_page_says() {
     let [fetch] = of(&blocks, "DuckDB", "sh")[..] else { panic!("one way to fetch") };
     desk.sh(fetch).await;
     let [views] = of(&blocks, "DuckDB", "sql")[..] else { panic!("one block of views") };
+    let mut answered = BTreeSet::new();
     for question in blocks.iter().filter(|block| block.language == "sql" && *block != views) {
         let number = question.heading.split('.').next().unwrap().parse().unwrap();
         let rows = desk.sql(&format!("{}\n{}", views.text, question.text)).await;
         answers(number, &rows);
+        answered.insert(number);
     }
+    assert_eq!(answered, (1..=10).collect(), "each question has its statement");
 }
 
 /// What each question must find among the records above.

@@ -187,13 +187,15 @@ fn the_transcript_has_every_command_of_the_page() {
     let transcript = blocks(PAGE).into_iter().find(|block| block.language == "text").expect("a transcript").text;
     let package =
         commands().into_iter().filter(|block| block.heading.starts_with(|first: char| first.is_ascii_digit()));
-    let mut rest = transcript.as_str();
+    let (mut rest, mut looked_for) = (transcript.as_str(), 0);
     for block in package {
         for command in block.text.replace("\\\n", "\u{0}").lines() {
             let command = format!("# {}\n", command.replace('\u{0}', "\\\n"));
             let at = rest.find(&command).unwrap_or_else(|| panic!("not in the transcript, or not there: {command}"));
             rest = &rest[at + command.len()..];
+            looked_for += 1;
         }
     }
+    assert!(looked_for > 10, "{looked_for} commands");
     assert!(transcript.contains("  deny  bob  ") && rest.contains("whole"), "{rest}");
 }
