@@ -107,7 +107,6 @@ async fn a_start_does_not_wait_for_a_backlog() {
         .figure("records of these", records)
         .figure("first allow after, ms", first.as_millis())
         .figure("resident at most, MiB", peak >> 20)
-        .control("recovery that reads the whole epoch and keeps what it read needs more memory than may be")
         .write()
         .unwrap();
 }
