@@ -17,6 +17,7 @@ use loadtest::figures::Claim;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
+use crate::support::number;
 use mutate::mutated;
 
 const SEED: u64 = 20_261_126;
@@ -65,10 +66,6 @@ fn is_config(data: &[u8]) -> bool {
 
 fn is_head(data: &[u8]) -> bool {
     matches!(authorizer::exchange::head::parse(data), Ok(Some(_)))
-}
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().map_or(default, |text| text.parse().expect(variable))
 }
 
 fn corpus() -> PathBuf {

@@ -14,7 +14,7 @@ use loadtest::load::Load;
 use loadtest::stub::{Script, Stub};
 use serde_json::Value;
 
-use crate::support::{Countersign, Running, eventually};
+use crate::support::{Countersign, Running, eventually, number};
 
 const ANSWERS_BETWEEN: u64 = 200;
 /// EXT4_IOC_SHUTDOWN with NOLOGFLUSH: what was not synced is gone, and every later call fails. Perl, because every Debian
@@ -23,7 +23,7 @@ const CUT: &str = r#"sysopen(my $d, $ARGV[0], 0) or die "open: $!"; my $how = pa
 const COMMAND: &str = "cargo test -p countersign --test integration power";
 
 fn cuts() -> usize {
-    std::env::var("COUNTERSIGN_POWER_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(50)
+    number("COUNTERSIGN_POWER_CUTS", 50)
 }
 
 /// An ext4 in a file.

@@ -306,6 +306,12 @@ pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_countersign")
 }
 
+/// A number of the environment, for longer runs. One that is none fails the test, instead of running as if it were not set.
+pub fn number<T: std::str::FromStr>(variable: &str, default: T) -> T {
+    let given = std::env::var(variable).ok();
+    given.map_or(default, |text| text.parse().ok().unwrap_or_else(|| panic!("{variable} is `{text}`")))
+}
+
 /// Polls until there is something, and fails the test if there is nothing in time.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
