@@ -233,7 +233,8 @@ async fn a_drip_does_not_hold_a_question_beyond_its_limit() {
         let attempt = ask(&webhook(&server.url()), Duration::from_millis(200)).await;
         assert_eq!(reason(&attempt), Reason::Timeout);
         let took = started.elapsed();
-        assert!(took >= Duration::from_millis(200) && took < Duration::from_millis(1_000), "{took:?}");
+        // The drip would go on for ten times as long.
+        assert!(took >= Duration::from_millis(200) && took < LIMIT, "{took:?}");
         evil::until("the connection's end", || left.load(Ordering::SeqCst) == 1).await;
     }
 }
@@ -312,9 +313,9 @@ async fn nobody_there_is_told_from_nobody_answering() {
         assert!(waiting.len() < 100, "the queue does not fill");
     }
     let started = Instant::now();
-    let attempt = ask(&webhook(&format!("http://{address}/")), Duration::from_millis(400)).await;
+    let attempt = ask(&webhook(&format!("http://{address}/")), Duration::from_secs(4)).await;
     assert_eq!(reason(&attempt), Reason::Connect);
-    assert!(started.elapsed() < Duration::from_millis(350), "half the time is for the connection");
+    assert!(started.elapsed() < Duration::from_millis(3_500), "half the time is for the connection");
 
     let attempt = ask(&webhook("http://no-such-host.invalid/"), Duration::from_secs(2)).await;
     assert_eq!(reason(&attempt), Reason::Dns);

@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::support::PATIENCE;
+
 pub const ALLOW: &str = r#"{"result":true}"#;
 
 /// Stops listening when dropped; connections end with their handlers.
@@ -112,9 +114,9 @@ pub fn allow() -> String {
     answer("200 OK", "", ALLOW)
 }
 
-/// Polls until `condition` holds; fails the test after 5 s.
+/// Polls until `condition` holds; fails the test where it does not in time.
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(2)).await;
