@@ -15,6 +15,8 @@ use tokio::time::Instant;
 use crate::support::PATIENCE;
 
 pub const ALLOW: &str = r#"{"result":true}"#;
+/// Too long for a name: no name service has to be asked, or can be.
+pub const NO_NAME: &str = "a-name-of-more-than-sixty-three-characters-is-none-as-everybody-knows";
 
 /// Stops listening when dropped; connections end with their handlers.
 pub struct Evil {

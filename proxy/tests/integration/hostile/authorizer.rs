@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::ledger::{Found, Kept, descriptors, harmless, left_open};
 use super::stage::only_our_headers;
-use crate::authorizer::evil::{self, Evil, allow, answer};
+use crate::authorizer::evil::{self, Evil, NO_NAME, allow, answer};
 use crate::support::http::Answer;
 use crate::support::{Countersign, Running, question};
 
@@ -288,8 +288,8 @@ impl Stage {
 
 /// One place in the bulkhead: one that is not given back is missed by the next question.
 fn toml(stub: &str, raw: &str) -> String {
-    let places =
-        [("stub", stub), ("raw", raw), ("nobody", "http://127.0.0.1:1/"), ("nowhere", "http://no-such-host.invalid/")];
+    let nowhere = format!("http://{NO_NAME}/");
+    let places = [("stub", stub), ("raw", raw), ("nobody", "http://127.0.0.1:1/"), ("nowhere", nowhere.as_str())];
     let millis = TIMEOUT.as_millis();
     let authorizer = |(name, url)| {
         format!(
