@@ -11,7 +11,7 @@ use std::process::Command;
 use crate::support::binary;
 use crate::support::page::{Block, blocks};
 
-const UNIT: &str = include_str!("../../../config/systemd/countersign.service");
+pub const UNIT: &str = include_str!("../../../config/systemd/countersign.service");
 const PAGE: &str = "INSTALL.md";
 
 fn root() -> PathBuf {
@@ -93,8 +93,8 @@ fn every_manual_page_is_where_the_package_looks_for_it() {
     assert_eq!(looked_in, there);
 }
 
-/// The value of the last line that sets this.
-fn setting(name: &str) -> &'static str {
+/// The value of the unit's last line that sets this.
+pub fn setting(name: &str) -> &'static str {
     let value = UNIT.lines().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     value.unwrap_or_else(|| panic!("the unit has no {name}"))
 }

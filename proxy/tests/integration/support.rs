@@ -270,6 +270,23 @@ impl Running {
         }
     }
 
+    /// Waits until Kafka has every record.
+    pub async fn delivered(&self) {
+        // Not by `metric`, for which no answer is as good as none left.
+        let none_left = async || {
+            let metrics = http::try_get(self.admin(), "/metrics").await?.body;
+            metrics.lines().any(|line| line == "countersign_spool_undelivered_records 0").then_some(())
+        };
+        eventually("everything is delivered", none_left).await;
+    }
+
+    /// The most that it ever had resident, bytes.
+    pub fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     pub fn signal(&self, signal: &str) {
         let pid = self.pid().to_string();
         assert!(std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());

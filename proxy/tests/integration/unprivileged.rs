@@ -11,7 +11,7 @@ use loadtest::laboratory::countersign::NOBODY;
 use loadtest::laboratory::{Error, require};
 use loadtest::stub::{Script, Stub};
 
-use crate::support::{Countersign, Running, binary, eventually, question};
+use crate::support::{Countersign, Running, binary, question};
 
 /// Somebody else.
 const STRANGER: u32 = 12_345;
@@ -79,10 +79,7 @@ async fn nobody_serves_and_its_files_are_its_own_whatever_the_umask() {
         assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"]);
         let asked = question("alice", "s3:GetObject", "reports", "a.txt");
         assert!(proxy.ask(&asked).await.allowed());
-        eventually("everything is delivered", async || {
-            (proxy.metric("countersign_spool_undelivered_records ").await == 0.0).then_some(())
-        })
-        .await;
+        proxy.delivered().await;
         assert!(!proxy.log().contains("running as root"), "{}", proxy.log());
         proxy.stop().await;
         // What one process left, and what the next one adds.

@@ -159,7 +159,7 @@ impl Stage {
         stage.serves("the first").await;
         stage.serves("the second").await;
         stage.open = descriptors(&stage.proxy);
-        stage.peak = peak_mebibytes(&stage.proxy);
+        stage.peak = stage.proxy.peak() >> 20;
         stage
     }
 
@@ -269,7 +269,7 @@ impl Stage {
         if tokio::time::timeout(Duration::ZERO, self.target.accept()).await.is_ok() {
             self.found.complain("U22", "a redirect was followed");
         }
-        let peak = peak_mebibytes(&self.proxy);
+        let peak = self.proxy.peak() >> 20;
         if peak > self.peak + MEBIBYTES {
             self.found.complain("U33", format!("{peak} MiB were resident, {} before", self.peak));
         }
@@ -332,10 +332,4 @@ async fn treated(mut stream: TcpStream, raw: Raw) {
             drop(stream.write_all(last.as_bytes()).await);
         }
     }
-}
-
-fn peak_mebibytes(proxy: &Running) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }
