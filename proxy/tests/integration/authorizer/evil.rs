@@ -1,5 +1,5 @@
 //! A server on loopback that answers exactly the bytes it is told to, and counts who came. Used by the tests of the
-//! webhook only.
+//! webhook and by `hostile`.
 
 use std::future::Future;
 use std::net::SocketAddr;

@@ -202,7 +202,7 @@ async fn no_secret_of_the_configuration_is_in_any_sink() {
     ] {
         assert_clean(sink, &bytes, &secrets.all);
     }
-    // The control: in its own file each is found.
+    // The control: where keys are, they are found.
     for name in ["listener.key", "client.key"] {
         let key = std::fs::read(house.path().join(name)).unwrap();
         let found = std::panic::catch_unwind(|| assert_clean("its file", &key, &secrets.all));
