@@ -200,8 +200,10 @@ fn the_page_keeps_its_promises_about_itself() {
     assert!(blocks.iter().filter(languages).count() == 4);
     assert!(blocks.iter().all(|block| (block.heading == "Not tested") == (block.language == "text")), "{blocks:?}");
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(PAGE)).unwrap();
-    let questions = page.split("\n### ").skip(1);
-    for question in questions.filter(|question| question.starts_with(|c: char| c.is_ascii_digit())) {
+    let sections = page.split("\n### ").skip(1);
+    let questions: Vec<&str> = sections.filter(|section| section.starts_with(|c: char| c.is_ascii_digit())).collect();
+    assert_eq!(questions.len(), 10);
+    for question in questions {
         assert!(question.contains("\nCannot show: "), "{question:.60}");
     }
 }
