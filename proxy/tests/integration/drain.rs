@@ -14,17 +14,13 @@ use tokio::net::TcpStream;
 
 use crate::hostile::frames::{self, Heard, Raw, good, whole};
 use crate::secure::House;
-use crate::support::{Countersign, Running, eventually, http, question};
+use crate::support::{Countersign, Running, eventually, http, number, question};
 use client::{Client, Pauses, Summary};
 
 const COMMAND: &str = "cargo test -p countersign --test integration drain";
 /// Instead of MinIO's 15 s and the default of 17 s: the same second and more between the two.
 const IDLE: Duration = Duration::from_millis(1000);
 const DRAIN: &str = "drain = \"1800ms\"";
-
-fn number(variable: &str, default: usize) -> usize {
-    std::env::var(variable).ok().map_or(default, |text| text.parse().expect(variable))
-}
 
 /// Two instances with a spool each, behind one client.
 struct Pair {
@@ -106,7 +102,7 @@ fn around(idle: Duration, callers: usize) -> Pauses {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_instances_are_restarted() {
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let times = number("COUNTERSIGN_RESTARTS", 20).div_ceil(2);
+    let times = number("COUNTERSIGN_RESTARTS", 20_usize).div_ceil(2);
     let usual_times = number("COUNTERSIGN_RESTARTS_USUAL", 1);
     let usual = Duration::from_secs(15);
     let (busy, rare) = ([Pauses::busy(12), around(IDLE, 24)], [Pauses::busy(4), around(usual, 64)]);

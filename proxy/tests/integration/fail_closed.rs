@@ -40,7 +40,12 @@ fn script(reason: Reason) -> Option<Script> {
 #[tokio::test]
 async fn every_answer_but_a_clean_allow_denies() {
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).authorizer("timeout = \"300ms\"\nretries = 0").start().await;
+    // Long enough for a stub on a machine that is busy; one of them takes all of it.
+    let proxy = Countersign::asking(&stub.url())
+        .listen("drain = \"0s\"\ndeadline = \"10s\"")
+        .authorizer("timeout = \"2s\"\nretries = 0")
+        .start()
+        .await;
     let mut tried = 0;
     for reason in Reason::ALL {
         let Some(script) = script(*reason) else { continue };

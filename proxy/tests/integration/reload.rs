@@ -182,8 +182,10 @@ async fn what_waits_for_a_restart_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_not_one_question_fails() {
     let (one, two) = (Stub::start(Script::allow()).await.unwrap(), Stub::start(Script::allow()).await.unwrap());
-    let timeout = |turn: usize| format!("timeout = \"{}ms\"", 1_000 + turn);
-    let proxy = Countersign::asking(&one.url()).authorizer(&timeout(0)).cache("allow_ttl = \"20ms\"").start().await;
+    // Long enough for a machine that is busy.
+    let timeout = |turn: usize| format!("timeout = \"{}ms\"", 20_000 + turn);
+    let setup = Countersign::asking(&one.url()).listen("drain = \"0s\"\ndeadline = \"30s\"");
+    let proxy = setup.authorizer(&timeout(0)).cache("allow_ttl = \"20ms\"").start().await;
     let load = Load::new(proxy.url()).connections(16).rate(200.0).duration(Duration::from_secs(600));
     let load = load.start().await.unwrap();
     let urls = [one.url(), two.url()];

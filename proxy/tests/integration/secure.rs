@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::authorizer::encrypted::Identity;
 use crate::reconcile::run;
-use crate::support::{Countersign, Running, eventually, http, question};
+use crate::support::{Countersign, PATIENCE, Running, eventually, http, question};
 
 /// An authority and what it vouches for, in files.
 pub struct House {
@@ -134,9 +134,9 @@ async fn old_versions_plain_text_and_silence_are_turned_away() {
     let mut silent = TcpStream::connect(proxy.address()).await.unwrap();
     let mut text = Vec::new();
     // Whether by an end or a reset, it ends, and nothing in it is an answer.
-    drop(plain.read_to_end(&mut text).await);
+    drop(tokio::time::timeout(PATIENCE, plain.read_to_end(&mut text)).await.expect("plain text is held open"));
     assert!(!text.windows(4).any(|part| part == b"HTTP"), "{}", text.escape_ascii());
-    drop(silent.read_to_end(&mut text).await);
+    drop(tokio::time::timeout(PATIENCE, silent.read_to_end(&mut text)).await.expect("silence is held open"));
     eventually("all four are counted", async || (proxy.metric(failed).await >= before + 4.0).then_some(())).await;
     assert_eq!(stub.asked(), 0);
     let mut good = house.connect(&proxy, SslVersion::TLS1_2).await.unwrap();

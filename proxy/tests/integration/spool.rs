@@ -17,6 +17,8 @@ use countersign::policy::verdict::{Durability, Reason};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::support::records::events;
+
 fn start(directory: &Path, change: impl Fn(&mut Options)) -> (Spool, Backlog) {
     let mut options = Options::new(directory);
     options.segment_size = 256 << 10;
@@ -70,10 +72,6 @@ fn values(directory: &Path) -> Vec<Vec<u8>> {
         }
     }
     values
-}
-
-fn events(records: &[Value], event: &str) -> Vec<Value> {
-    records.iter().filter(|r| r["data"]["event"] == event).cloned().collect()
 }
 
 fn segments(directory: &Path) -> Vec<PathBuf> {

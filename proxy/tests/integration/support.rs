@@ -155,7 +155,7 @@ impl Countersign {
         running
     }
 
-    /// Starts, and waits until it listens.
+    /// Starts, and waits until it listens at both of its addresses: the front's may be there before the admin's.
     pub async fn start_unready(self) -> Running {
         let mut setup = Laboratory::open().unwrap().countersign(Path::new(binary())).config(&self.config());
         for (name, text) in &self.files {
@@ -167,7 +167,9 @@ impl Countersign {
         if let Some(umask) = self.nobody {
             setup = setup.unprivileged(umask);
         }
-        Running { part: setup.start().await.unwrap(), spool: self.spool }
+        let running = Running { part: setup.start().await.unwrap(), spool: self.spool };
+        eventually("the admin listener is up", async || http::try_get(running.admin(), "/livez").await).await;
+        running
     }
 }
 
@@ -268,6 +270,23 @@ impl Running {
         }
     }
 
+    /// Waits until Kafka has every record.
+    pub async fn delivered(&self) {
+        // Not by `metric`, for which no answer is as good as none left.
+        let none_left = async || {
+            let metrics = http::try_get(self.admin(), "/metrics").await?.body;
+            metrics.lines().any(|line| line == "countersign_spool_undelivered_records 0").then_some(())
+        };
+        eventually("everything is delivered", none_left).await;
+    }
+
+    /// The most that it ever had resident, bytes.
+    pub fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     pub fn signal(&self, signal: &str) {
         let pid = self.pid().to_string();
         assert!(std::process::Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success());
@@ -302,6 +321,12 @@ impl Running {
 /// The binary that users run.
 pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_countersign")
+}
+
+/// A number of the environment, for longer runs. One that is none fails the test, instead of running as if it were not set.
+pub fn number<T: std::str::FromStr>(variable: &str, default: T) -> T {
+    let given = std::env::var(variable).ok();
+    given.map_or(default, |text| text.parse().ok().unwrap_or_else(|| panic!("{variable} is `{text}`")))
 }
 
 /// Polls until there is something, and fails the test if there is nothing in time.

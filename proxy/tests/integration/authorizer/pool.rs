@@ -101,7 +101,7 @@ async fn a_question_that_was_given_up_takes_its_connection_along() {
         question(&mut stream).await;
         if number == 1 {
             // Late: it must not become the answer to the next question.
-            tokio::time::sleep(Duration::from_millis(150)).await;
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
             drop(stream.write_all(allow().as_bytes()).await);
         } else {
             stream.write_all(answer("200 OK", "", DENY).as_bytes()).await.unwrap();
@@ -110,7 +110,7 @@ async fn a_question_that_was_given_up_takes_its_connection_along() {
     })
     .await;
     let webhook = webhook(&server.url());
-    assert_eq!(reason(&ask(&webhook, Duration::from_millis(50)).await), Reason::Timeout);
+    assert_eq!(reason(&ask(&webhook, Duration::from_millis(500)).await), Reason::Timeout);
     assert_eq!(reason(&ask(&webhook, LIMIT).await), Reason::Denied);
     assert_eq!(server.connections(), 2);
 }

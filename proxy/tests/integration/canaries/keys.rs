@@ -14,7 +14,7 @@ use crate::authorizer::encrypted::{self, Identity};
 use crate::hostile::frames::Good;
 use crate::secure::House;
 use crate::support::stand::{TOPIC, in_kafka};
-use crate::support::{Countersign, Running, binary, eventually};
+use crate::support::{Countersign, Running, binary};
 use crate::telemetry::collector::{Collector, Manner};
 
 const CHECKPOINTS: &str = "countersign.checkpoints";
@@ -182,10 +182,7 @@ async fn no_secret_of_the_configuration_is_in_any_sink() {
     let file = proxy.config_file().display().to_string();
     let admin = proxy.home().join("admin").display().to_string();
     let purged = said(&["purge", "--config", &file, "--token-file", &admin, "--all"], 0);
-    eventually("everything is delivered", async || {
-        (proxy.metric("countersign_spool_undelivered_records ").await == 0.0).then_some(())
-    })
-    .await;
+    proxy.delivered().await;
     let (metrics, status) = (proxy.metrics().await, proxy.status_pages().await);
     let published: Vec<u8> = in_kafka(&kafka).await.into_iter().flat_map(|raw| raw.bytes).collect();
     proxy.stop().await;
@@ -205,7 +202,7 @@ async fn no_secret_of_the_configuration_is_in_any_sink() {
     ] {
         assert_clean(sink, &bytes, &secrets.all);
     }
-    // The control: in its own file each is found.
+    // The control: where keys are, they are found.
     for name in ["listener.key", "client.key"] {
         let key = std::fs::read(house.path().join(name)).unwrap();
         let found = std::panic::catch_unwind(|| assert_clean("its file", &key, &secrets.all));

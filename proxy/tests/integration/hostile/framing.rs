@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::stage::{Row, Said, TOKEN, asked, post, sized};
-use crate::support::{Countersign, Running, http, question};
+use crate::support::{Countersign, PATIENCE, Running, http, question};
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
@@ -35,7 +35,8 @@ async fn everything(proxy: &Running, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     let (mut reader, mut writer) = stream.split();
     let mut text = Vec::new();
-    let (sent, read) = tokio::join!(writer.write_all(bytes), reader.read_to_end(&mut text));
+    let both = async { tokio::join!(writer.write_all(bytes), reader.read_to_end(&mut text)) };
+    let (sent, read) = tokio::time::timeout(PATIENCE, both).await.expect("the connection is held open");
     sent.expect("the sender is not cut off");
     read.expect("an end, and no reset");
     String::from_utf8(text).unwrap()
@@ -203,7 +204,7 @@ async fn who_waits_to_be_told_to_go_on_is_told() {
     let head = post(&format!("Content-Length: {}\r\nExpect: 100-continue\r\n", body.len()), "");
     stream.write_all(&head).await.unwrap();
     let mut go_on = [0; 25];
-    stream.read_exact(&mut go_on).await.unwrap();
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut go_on)).await.expect("nobody is told").unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(body.as_bytes()).await.unwrap();
     assert!(http::read(&mut stream).await.unwrap().allowed());

@@ -10,7 +10,7 @@ use countersign::trace::{Always, Context, Finished, Options, Tracer};
 use http::{HeaderName, HeaderValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use super::collector::{Collector, Manner, attribute, nobody, spans};
+use super::collector::{Collector, Manner, NOBODY, attribute, spans};
 use super::metrics::sample;
 
 const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -194,7 +194,7 @@ fn a_collector_that_fails_costs_counted_spans() {
     let refusing = Collector::start(Manner::Answers(503));
     let elsewhere = Collector::start(Manner::Answers(307));
     let not_tls = refusing.endpoint.replace("http:", "https:");
-    for endpoint in [&refusing.endpoint, &elsewhere.endpoint, &not_tls, &nobody()] {
+    for endpoint in [refusing.endpoint.as_str(), &elsewhere.endpoint, &not_tls, NOBODY] {
         let (tracer, metrics) = started(endpoint, 1.0, NOTHING);
         let decided = Decided::fault(Reason::Internal);
         for _ in 0..3 {
