@@ -168,7 +168,8 @@ pub struct Shared {
     pub shadows: Mutex<VecDeque<Draft>>,
     /// Records whose waiters gave up before they were durable.
     pub late: Mutex<Vec<Late>>,
-    /// Waiting for Kafka, in order of seq.
+    /// Waiting for Kafka, in order of seq. Those that gave up are taken out every second: while Kafka is away nothing else
+    /// would, and every question adds one.
     pub acknowledged: Mutex<VecDeque<Waiting>>,
     pub reported: Mutex<HashSet<Damage>>,
     /// Damage whose record is not durable, in the order of the events. No cursor goes past it: a crash would leave a gap

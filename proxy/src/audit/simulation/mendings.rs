@@ -53,6 +53,25 @@ fn a_late_record_is_not_settled_before_its_amendment() {
     assert!(settled(bench.kafka.last().unwrap().seq) > late, "never settled");
 }
 
+/// They stayed until Kafka had their records: while it was away, one for every question.
+#[test]
+fn who_gave_up_on_kafka_is_amended_while_it_is_away() {
+    let (mut bench, _) = Bench::with_five();
+    for _ in 0..20 {
+        drop(bench.append(Durability::Acknowledged, 10));
+    }
+    let mut patient = bench.append(Durability::Acknowledged, 10);
+    bench.pass(1);
+    bench.settle();
+    assert_eq!(bench.shared.acknowledged.lock().len(), 1, "only who still waits");
+    bench.deliver();
+    assert!(matches!(patient.try_recv(), Ok(Ok(_))));
+    bench.settle();
+    bench.deliver();
+    let amendments = bench.kafka.iter().filter(|e| String::from_utf8_lossy(&e.value).contains("amendment.v1"));
+    assert_eq!(amendments.count(), 20, "each once");
+}
+
 /// Has the second record kept whole, by a process that ends after `operations` of the disk and by the one after it; then
 /// power is lost. Whether its file is there.
 fn whole_after_power_loss(seed: u64, operations: u64) -> bool {
