@@ -103,7 +103,7 @@ impl Keeper {
             }
         };
         self.prepared += 1;
-        self.shared.inventory.lock().spare_bytes = bytes;
+        self.shared.inventory.lock().spare_bytes += bytes;
         Ok(Spare::Ready { file, path, bytes })
     }
 

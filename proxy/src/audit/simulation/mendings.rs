@@ -123,6 +123,27 @@ fn a_keeper_that_panics_goes_on() {
     thread.join().unwrap();
 }
 
+/// The keeper may have the next segment ready before the one that was taken is begun: `max_size` is for both.
+#[test]
+fn a_segment_that_is_not_begun_counts_beside_the_next() {
+    let (mut bench, _) = Bench::with_five();
+    let before = bench.shared.inventory.lock().bytes();
+    let taken = std::mem::replace(&mut *bench.shared.spare.lock(), Spare::Wanted);
+    let Spare::Ready { bytes, .. } = taken else { panic!("no segment is ready") };
+    bench.keeper.turn();
+    assert!(matches!(*bench.shared.spare.lock(), Spare::Ready { .. }));
+    assert_eq!(bench.shared.inventory.lock().bytes(), before + bytes);
+    // As many as there are, where one is taken after the other.
+    let (mut bench, _) = Bench::with_five();
+    for _ in 0..60 {
+        drop(bench.append(Durability::Synced, 4000));
+    }
+    let platter = bench.disk.0.lock();
+    let size = |name: &str| platter.names_ending(name).len() as u64 * bytes;
+    let spare = platter.names.keys().filter(|name| name.contains("/spare-")).count() as u64 * bytes;
+    assert_eq!(bench.shared.inventory.lock().bytes(), size(".seg") + spare);
+}
+
 /// A writer that hangs in a sync may still write: the lock stays.
 #[test]
 fn the_lock_is_kept_when_close_takes_too_long() {

@@ -207,7 +207,8 @@ impl Writer {
             .and_then(|()| files.rename(&path, &named))
             .and_then(|()| files.sync_dir(&id.directory()));
         let mut inventory = self.shared.inventory.lock();
-        inventory.spare_bytes = 0;
+        // The next one may be prepared already.
+        inventory.spare_bytes = inventory.spare_bytes.saturating_sub(bytes);
         if let Err(error) = begun {
             // Nothing is in it; an outage of many attempts must not fill the spool with them.
             inventory.rubbish.extend([(path, bytes), (named, 0)]);
