@@ -46,6 +46,10 @@ impl Keeper {
                 }
             }
             let mut spare = self.shared.spare.lock();
+            // Under the lock: who says so between this look and the wait would not be heard before the next tick.
+            if stop.load(Ordering::Acquire) {
+                break;
+            }
             let wait = match &*spare {
                 Spare::Wanted => continue,
                 Spare::Failed(_) => RETRY,

@@ -123,6 +123,32 @@ fn a_keeper_that_panics_goes_on() {
     thread.join().unwrap();
 }
 
+/// It was told while it worked, and slept for a second before it looked.
+#[test]
+fn a_keeper_that_is_told_to_end_while_it_works_does_not_sleep_first() {
+    let bench = Bench::with_five().0;
+    let (shared, disk, stop) = (bench.shared.clone(), bench.disk.clone(), Arc::new(AtomicBool::new(false)));
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let spares = || disk.0.lock().names.keys().filter(|name| name.contains("/spare-")).count();
+    let before = spares();
+    disk.0.lock().gate = Some(gate.clone());
+    *shared.spare.lock() = Spare::Wanted;
+    let (keeper, stopped) = (bench.keeper, stop.clone());
+    let thread = std::thread::spawn(move || keeper.run(&stopped));
+    while spares() == before {
+        std::thread::yield_now();
+    }
+    // As `unlock` does; the keeper waits for its sync.
+    stop.store(true, Ordering::Release);
+    drop(shared.spare.lock());
+    shared.spare_moved.notify_all();
+    let told = std::time::Instant::now();
+    *gate.0.lock() = true;
+    gate.1.notify_all();
+    thread.join().unwrap();
+    assert!(told.elapsed() < Duration::from_millis(900), "{:?}", told.elapsed());
+}
+
 /// The keeper may have the next segment ready before the one that was taken is begun: `max_size` is for both.
 #[test]
 fn a_segment_that_is_not_begun_counts_beside_the_next() {
