@@ -1,6 +1,7 @@
 //! The thread beside the writer: prepares the next segment, stores cursors, removes what is delivered. Whatever here
 //! takes long must not hold up an answer. `turn` is one step, `run` only paces it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -28,11 +29,30 @@ pub struct Keeper {
     ticked: Option<Instant>,
     /// Since when there are undelivered records that nobody has read.
     unread_since: Option<Instant>,
+    told: Told,
+}
+
+/// What failed at the last attempt, by what it was: it is tried again every second or sooner, and a fault that lasts is
+/// told once.
+#[derive(Default)]
+struct Told(BTreeMap<&'static str, String>);
+
+impl Told {
+    /// What came of an attempt; `None`: it went well. Says whether that is another fault than the one told last.
+    fn is_news(&mut self, what: &'static str, error: Option<&io::Error>) -> bool {
+        let Some(error) = error.map(ToString::to_string) else {
+            self.0.remove(what);
+            return false;
+        };
+        let known = self.0.get(what) == Some(&error);
+        self.0.insert(what, error);
+        !known
+    }
 }
 
 impl Keeper {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, prepared: 0, cleaned: false, ticked: None, unread_since: None }
+        Self { shared, prepared: 0, cleaned: false, ticked: None, unread_since: None, told: Told::default() }
     }
 
     pub fn run(mut self, stop: &AtomicBool) {
@@ -64,10 +84,8 @@ impl Keeper {
         let wanted = matches!(&*self.shared.spare.lock(), Spare::Wanted | Spare::Failed(_));
         if wanted {
             let made = self.prepare();
-            *self.shared.spare.lock() = made.unwrap_or_else(|error| {
-                tracing::error!(%error, "cannot prepare a segment");
-                Spare::Failed(error.to_string())
-            });
+            self.tell("prepare a segment", made.as_ref().err());
+            *self.shared.spare.lock() = made.unwrap_or_else(|error| Spare::Failed(error.to_string()));
             self.shared.spare_moved.notify_all();
         }
         let now = self.shared.clock.now();
@@ -153,17 +171,19 @@ impl Keeper {
     }
 
     /// Removes what failures left. What cannot be removed is tried again, and counts as long.
-    fn sweep(&self) {
+    fn sweep(&mut self) {
         let rubbish = std::mem::take(&mut self.shared.inventory.lock().rubbish);
+        let mut failed = None;
         for (path, bytes) in rubbish {
             match self.shared.files.remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::error!(%error, path, "cannot remove what a failure left");
+                    failed.get_or_insert_with(|| io::Error::other(format!("{path}: {error}")));
                     self.shared.inventory.lock().rubbish.push((path, bytes));
                 }
                 _ => {}
             }
         }
+        self.tell("remove what a failure left", failed.as_ref());
     }
 
     /// Removes old segments until `bytes` more fit into `max_size`.
@@ -203,10 +223,10 @@ impl Keeper {
             segment.and_then(|s| s.delivered_since).is_some_and(|s| now.saturating_duration_since(s) >= retain)
         };
         while self.shared.options.deliver {
-            match self.remove_oldest(ripe) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => return log_failure("remove a delivered segment", Err(error)),
+            let removed = self.remove_oldest(ripe);
+            self.tell("remove a delivered segment", removed.as_ref().err());
+            if !matches!(removed, Ok(true)) {
+                return;
             }
         }
     }
@@ -284,8 +304,16 @@ impl Keeper {
         files.sync_dir("epochs")
     }
 
-    fn store_cursors(&self) {
-        log_failure("store a cursor", self.shared.store_cursors());
+    fn store_cursors(&mut self) {
+        let stored = self.shared.store_cursors();
+        self.tell("store a cursor", stored.as_ref().err());
+    }
+
+    fn tell(&mut self, what: &'static str, error: Option<&io::Error>) {
+        let is_news = self.told.is_news(what, error);
+        if let Some(error) = error.filter(|_| is_news) {
+            tracing::error!(%error, "cannot {what}");
+        }
     }
 
     fn measure(&mut self, now: Instant) {
@@ -314,5 +342,22 @@ fn is_full(error: &io::Error) -> bool {
 fn log_failure(what: &str, done: io::Result<()>) {
     if let Err(error) = done {
         tracing::error!(%error, "cannot {what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_lasts_is_told_once() {
+        let (full, gone) = (io::Error::other("full"), io::Error::other("gone"));
+        let mut told = Told::default();
+        assert!(told.is_news("prepare", Some(&full)));
+        assert!((0..1000).all(|_| !told.is_news("prepare", Some(&full))));
+        assert!(told.is_news("store", Some(&full)), "something else fails, too");
+        assert!(told.is_news("prepare", Some(&gone)), "for another reason");
+        assert!(!told.is_news("prepare", None));
+        assert!(told.is_news("prepare", Some(&gone)), "again");
     }
 }
