@@ -12,11 +12,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::audit::chain::{Chain, GENESIS};
-use crate::audit::envelope::Draft;
+use crate::audit::envelope::{CHAIN_ROOM, Draft, MAX_RECORD};
 use crate::audit::epoch::EpochId;
 use crate::audit::files::Handle;
 use crate::audit::lifecycle::{Event, Previous};
-use crate::audit::segment::{self, FRAME, HEADER, Meta};
+use crate::audit::segment::{self, FRAME, HEADER, MAX_PAYLOAD, Meta};
 use crate::audit::shared::Shared;
 use crate::audit::waiting::{Late, Waiter, Waiting};
 use crate::policy::verdict::Durability;
@@ -26,8 +26,6 @@ use report::Overload;
 
 /// Records taken in one turn.
 const MAX_BATCH: usize = 1024;
-/// What the chain member may add to a draft.
-const CHAIN_ROOM: usize = 512;
 /// Unsynced bytes kept for writing again after a failure; beyond, a sync is due whoever waits.
 const MAX_UNSYNCED: usize = 4 << 20;
 /// Records nobody waits for are synced this much later at most.
@@ -409,4 +407,7 @@ impl Writer {
     }
 }
 
-const _: () = assert!(HEADER + CHAIN_ROOM < 256 << 10, "the smallest segment holds a header and more");
+/// The smallest segment outside of tests; an eighth of it is kept for the writer's own records.
+const SMALLEST: usize = 256 << 10;
+const _: () = assert!(HEADER + FRAME + MAX_RECORD + SMALLEST / 8 <= SMALLEST, "a segment holds the largest record");
+const _: () = assert!(MAX_RECORD <= MAX_PAYLOAD, "what is longer is read as damage");
