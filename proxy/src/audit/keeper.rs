@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::audit::epoch::EpochId;
-use crate::audit::files::Handle;
+use crate::audit::files::{Handle, unless_gone};
 use crate::audit::inventory::EpochInfo;
 use crate::audit::lifecycle::Event;
 use crate::audit::reader::SegmentReader;
@@ -259,7 +259,12 @@ impl Keeper {
         } else {
             !(epoch.live && last)
         };
-        if !may_go || !ripe(epoch, 0) {
+        if !may_go {
+            let done = epoch.is_done().then(|| epoch.id.clone());
+            drop(inventory);
+            return Ok(done.is_some_and(|id| self.forget_gone(&id)));
+        }
+        if !ripe(epoch, 0) {
             return Ok(false);
         }
         let end = epoch.end_of_first();
@@ -272,11 +277,8 @@ impl Keeper {
         if !deliver && end > first {
             self.tell_dropped(&path, first, end - 1);
         }
-        match self.shared.files.remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        self.shared.files.sync_dir(&id.directory())?;
+        unless_gone(self.shared.files.remove_file(&path))?;
+        unless_gone(self.shared.files.sync_dir(&id.directory()))?;
         if let Some(epoch) = self.shared.inventory.lock().epoch(&id) {
             epoch.segments.retain(|s| s.name != name);
             if !deliver {
@@ -295,9 +297,25 @@ impl Keeper {
         self.shared.event(Event::SegmentsDropped { chain, first_seq, last_seq, before });
     }
 
+    /// Forgets an epoch whose directory somebody has removed: it would count as long as the process lives, since there is no
+    /// place for the cursor that must be durable before its segments may go. False: it is there.
+    fn forget_gone(&self, id: &EpochId) -> bool {
+        let listed = self.shared.files.list(&id.directory());
+        let is_gone = listed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if is_gone {
+            tracing::error!(epoch = id.as_str(), "directory of an epoch was removed by somebody else");
+            self.shared.inventory.lock().epochs.retain(|e| e.id != *id);
+        }
+        is_gone
+    }
+
     fn remove_epoch(&self, id: &EpochId) -> io::Result<()> {
         let files = &self.shared.files;
-        for name in files.list(&id.directory())? {
+        let names = match files.list(&id.directory()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            names => names?,
+        };
+        for name in names {
             files.remove_file(&format!("{}/{name}", id.directory()))?;
         }
         files.remove_dir(&id.directory())?;
