@@ -336,6 +336,31 @@ fn a_full_disk_takes_back_what_is_delivered() {
     assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "{seqs:?}");
 }
 
+/// Somebody makes room on a full disk with `rm -r`: nothing was prepared ever again, for want of the directory.
+#[test]
+fn a_full_disk_that_somebody_empties_takes_records_again() {
+    let (mut bench, _) = Bench::with_five();
+    bench.disk.0.lock().capacity = 3 * setup().segment;
+    let written = (0..200).take_while(|_| matches!(bench.append(Durability::Synced, 4000).try_recv(), Ok(Ok(_))));
+    assert!(written.count() < 200 && !bench.shared.available.load(Ordering::Acquire), "the disk has no end");
+    let before = bench.shared.progress.lock().clone();
+    bench.disk.0.lock().forget(&before.epoch.unwrap().directory());
+    for _ in 0..10 {
+        bench.pass(2);
+        bench.turn(Vec::new());
+    }
+    assert!(matches!(bench.append(Durability::Synced, 10).try_recv(), Ok(Ok(_))), "{:?}", *bench.shared.trouble.lock());
+    for _ in 0..3 {
+        bench.deliver();
+        bench.settle();
+    }
+    // What was removed is named, and what follows it is there.
+    let gone = bench.events("damage_found");
+    assert_eq!(gone.len(), 1, "{gone:?}");
+    assert_eq!((&gone[0]["first_seq"], &gone[0]["last_seq"]), (&0.into(), &(before.next - 1).into()));
+    assert_eq!(bench.kafka[0].seq, before.next);
+}
+
 /// What was written and never synced is nobody's to have when the chain ends: power loss may take it.
 #[test]
 fn a_chain_that_ends_in_an_outage_publishes_only_what_is_durable() {

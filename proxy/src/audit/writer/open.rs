@@ -273,13 +273,7 @@ impl Writer {
     }
 
     pub(super) fn try_recover(&mut self, now: Instant) {
-        let recovered = if !self.opened {
-            self.open()
-        } else if self.segment.is_none() {
-            self.lock_spool().and_then(|()| self.make_directories()).and_then(|()| self.reopen())
-        } else {
-            self.take_spare().and_then(|spare| self.begin_segment(spare))
-        };
+        let recovered = if self.opened { self.come_back() } else { self.open() };
         match recovered {
             Ok(()) => self.end_outage(),
             Err(detail) => {
@@ -295,6 +289,17 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Nobody has looked at the directories since the outage began, and whoever needed room may have removed them.
+    fn come_back(&mut self) -> Result<(), String> {
+        self.lock_spool()?;
+        self.make_directories()?;
+        if self.segment.is_none() {
+            return self.reopen();
+        }
+        let spare = self.take_spare()?;
+        self.begin_segment(spare)
     }
 
     fn end_outage(&mut self) {
