@@ -69,6 +69,11 @@ pub fn unless_gone(done: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// The disk is, or the user's share of it.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Monotonic time for every decision about waiting, wall time for what is written down.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Instant;

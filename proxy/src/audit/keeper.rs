@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::audit::epoch::EpochId;
-use crate::audit::files::{Handle, unless_gone};
+use crate::audit::files::{Handle, is_full, unless_gone};
 use crate::audit::inventory::EpochInfo;
 use crate::audit::lifecycle::Event;
 use crate::audit::reader::SegmentReader;
@@ -131,10 +131,7 @@ impl Keeper {
 
     fn make_spare(&self, path: &str, bytes: u64) -> io::Result<Handle> {
         let files = &self.shared.files;
-        match files.remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        unless_gone(files.remove_file(path))?;
         let file = files.create(path)?;
         if let Err(error) = file.fill_zero(bytes).and_then(|()| file.sync_data()) {
             // What could not be made whole must not take the room that others need.
@@ -175,12 +172,9 @@ impl Keeper {
         let rubbish = std::mem::take(&mut self.shared.inventory.lock().rubbish);
         let mut failed = None;
         for (path, bytes) in rubbish {
-            match self.shared.files.remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    failed.get_or_insert_with(|| io::Error::other(format!("{path}: {error}")));
-                    self.shared.inventory.lock().rubbish.push((path, bytes));
-                }
-                _ => {}
+            if let Err(error) = unless_gone(self.shared.files.remove_file(&path)) {
+                failed.get_or_insert_with(|| io::Error::other(format!("{path}: {error}")));
+                self.shared.inventory.lock().rubbish.push((path, bytes));
             }
         }
         self.tell("remove what a failure left", failed.as_ref());
@@ -350,11 +344,6 @@ impl Keeper {
         let age = if oldest == 0 { unread } else { wall.saturating_sub(Duration::from_micros(oldest)) };
         self.shared.metrics.spool_undelivered(records, undelivered, age);
     }
-}
-
-/// The disk, or the user's share of it.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn log_failure(what: &str, done: io::Result<()>) {
