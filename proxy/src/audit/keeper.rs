@@ -102,11 +102,10 @@ impl Keeper {
     pub fn finish(&mut self) {
         self.store_cursors();
         self.sweep();
-        let mut spare = self.shared.spare.lock();
-        if let Spare::Ready { path, .. } = &*spare {
-            log_failure("remove the prepared segment", self.shared.files.remove_file(path));
+        let spare = std::mem::replace(&mut *self.shared.spare.lock(), Spare::Idle);
+        if let Spare::Ready { path, .. } = spare {
+            log_failure("remove the prepared segment", self.shared.files.remove_file(&path));
         }
-        *spare = Spare::Idle;
     }
 
     fn prepare(&mut self) -> io::Result<Spare> {

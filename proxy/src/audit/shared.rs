@@ -1,5 +1,6 @@
 //! What the handle, the writer, the keeper and the backlog know together. Each lock covers one thing and is held for a
-//! few instructions; none is held while waiting for the disk, except a cursor's own.
+//! few instructions; none is held while waiting for the disk, except a cursor's own and that of the spool's lock: the first
+//! is the keeper's, the other the writer's, and nobody else waits for them.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
