@@ -51,7 +51,7 @@ pub fn recover(files: &Arc<dyn Files>, lenient: bool) -> io::Result<Found> {
         if tail.unreadable {
             // Where it ends is not known. It must not pass for delivered, or what is in it would be removed.
             let last = segments.iter().map(|s| s.first_seq).max().unwrap_or(0);
-            tail.next = tail.next.max(last + 1).max(cursor.next() + 1);
+            tail.next = tail.next.max(last.saturating_add(1)).max(cursor.next().saturating_add(1));
         }
         if cursor.next() > tail.next {
             tracing::warn!(

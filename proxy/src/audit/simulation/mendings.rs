@@ -380,3 +380,14 @@ fn a_chain_that_ends_in_an_outage_publishes_only_what_is_durable() {
     assert_eq!(bench.kafka.last().unwrap().seq, next - 1);
     assert_eq!(bench.shared.inventory.lock().undelivered().0, 0);
 }
+
+/// Names are numbers that anybody may have written: none of them ends the writer.
+#[test]
+fn an_epoch_from_the_end_of_time_is_gone_beyond() {
+    let disk = Disk::new(0);
+    disk.create_dir("epochs").unwrap();
+    disk.create_dir(&format!("epochs/{}-0123456789abcdef", u64::MAX)).unwrap();
+    let mut bench = Bench::start(&disk, &ManualClock::new());
+    bench.settle();
+    assert!(matches!(bench.append(Durability::Synced, 10).try_recv(), Ok(Ok(_))));
+}

@@ -45,7 +45,7 @@ impl Writer {
             let newest = found.epochs.last().and_then(|e| e.id.as_str().split_once('-')?.0.parse::<u64>().ok());
             let now = self.shared.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
             // After the others by name even if the clock went back.
-            let millis = u64::try_from(now).unwrap_or(0).max(newest.map_or(0, |n| n + 1));
+            let millis = u64::try_from(now).unwrap_or(0).max(newest.map_or(0, |n| n.saturating_add(1)));
             let id = EpochId::new(millis, chance::number());
             self.chain = Chain::new(format!("{}/{}", self.shared.source.instance, id.random()).into());
             self.previous = found.previous;
