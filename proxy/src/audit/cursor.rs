@@ -1,5 +1,5 @@
 //! How far an epoch has been delivered: two slots of 512 bytes, written in turn, so that a torn write costs a second of
-//! progress and never all of it. Called by `keeper` and `recovery`.
+//! progress and never all of it. Loaded by `recovery`, `writer` and `again`; stored by `shared`, for `keeper` and `orphan`.
 //!
 //! A slot: magic 8, generation u64, next u64 (the first seq not delivered), crc u32 over the 24 bytes before.
 

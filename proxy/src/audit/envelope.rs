@@ -1,5 +1,5 @@
 //! The CloudEvents 1.0 envelope (structured mode) around every record, up to the place where the chain goes.
-//! Built by `record`, `lifecycle` and `journal`; finished by `chain`, on the writer's thread.
+//! Built by `record` and `journal`; finished by `chain`, on the writer's thread.
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -1,5 +1,6 @@
 //! The key that signs checkpoints: the configured one, or one made in the spool at first start; and what to say when it
-//! is another than before. Reads and writes through `Files`. Called by `writer` when it opens the spool.
+//! is another than before. Reads and writes through `Files`. Called by `writer` when it opens the spool; key files are read
+//! by `config` and made by `keygen`.
 
 use std::io;
 

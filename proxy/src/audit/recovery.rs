@@ -1,5 +1,6 @@
-//! What earlier processes left in the spool: their epochs, oldest first, and the head of the newest. Called once, when
-//! the writer opens. Writes nothing new, and never fails for what it reads: damage costs what it covers.
+//! What earlier processes left in the spool: their epochs, oldest first, and the head of the newest. Called when the
+//! writer opens, until that succeeds, and by `orphan`. Writes nothing new, and never fails for what it reads: damage costs
+//! what it covers.
 
 use std::io;
 use std::sync::Arc;
