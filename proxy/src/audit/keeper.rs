@@ -205,8 +205,11 @@ impl Keeper {
         let retain = self.shared.options.retain_delivered;
         for epoch in &mut self.shared.inventory.lock().epochs {
             for index in 0..epoch.segments.len() {
-                let delivered = epoch.is_delivered(index);
-                if let Some(segment) = epoch.segments.get_mut(index).filter(|_| delivered) {
+                // None goes before this one; and a backlog may be of thousands, while the writer waits for this lock.
+                if !epoch.is_delivered(index) {
+                    break;
+                }
+                if let Some(segment) = epoch.segments.get_mut(index) {
                     segment.delivered_since.get_or_insert(now);
                 }
             }
