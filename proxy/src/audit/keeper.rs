@@ -188,7 +188,7 @@ impl Keeper {
         }
         self.store_cursors();
         while !fits(&self.shared) {
-            if !self.remove_oldest(|_, _| true)? {
+            if !self.remove_oldest(|_, _| true)? && !self.forget_removed() {
                 // What is delivered goes as soon as something is recorded, and to record that there must be room.
                 let mut inventory = self.shared.inventory.lock();
                 let opening = !self.shared.options.deliver && inventory.live().is_some_and(|e| e.next == 0);
@@ -291,6 +291,20 @@ impl Keeper {
         let before = header.as_ref().filter(|h| h.first_seq == first_seq && first_seq > 0).map(|h| hex::encode(h.prev));
         let chain = header.map_or(String::new(), |h| h.chain);
         self.shared.event(Event::SegmentsDropped { chain, first_seq, last_seq, before });
+    }
+
+    /// Forgets the oldest segment if somebody has removed it: it takes no room. What was in it is missed, and named, by
+    /// whoever reads the epoch. False: it is there.
+    fn forget_removed(&self) -> bool {
+        let oldest = |epoch: &EpochInfo| Some((epoch.id.clone(), epoch.segments.first()?.name.clone()));
+        let Some((id, name)) = self.shared.inventory.lock().oldest().and_then(oldest) else { return false };
+        let opened = self.shared.files.open(&format!("{}/{name}", id.directory()));
+        let is_gone = opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if is_gone && let Some(epoch) = self.shared.inventory.lock().epoch(&id) {
+            tracing::error!(epoch = id.as_str(), name, "segment was removed by somebody else");
+            epoch.segments.retain(|s| s.name != name);
+        }
+        is_gone
     }
 
     /// Forgets an epoch whose directory somebody has removed: it would count as long as the process lives, since there is no
