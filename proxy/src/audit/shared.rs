@@ -18,7 +18,7 @@ use crate::audit::inventory::Inventory;
 use crate::audit::keys::SigningKey;
 use crate::audit::lifecycle::{Event, Refusals};
 use crate::audit::recent::Recent;
-use crate::audit::waiting::{Late, Waiting};
+use crate::audit::waiting::{Late, Waiter, Waiting};
 use crate::metrics::Metrics;
 use crate::policy::privacy::Privacy;
 use crate::policy::verdict::{Durability, Reason};
@@ -237,6 +237,12 @@ impl Shared {
             _ => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Refuses what has no place in the chain. Counted as what its waiter was told or, if it gave up, what it told.
+    pub fn refuse(&self, waiter: Waiter) {
+        let told = waiter.send(Err(Reason::AuditUnavailable));
+        self.refused(if told.is_ok() { Reason::AuditUnavailable } else { Reason::AuditTimeout });
     }
 
     /// Takes what was counted since the last call: every refusal is in exactly one record.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use parking_lot::{Condvar, Mutex};
+use uuid::Uuid;
 
 use super::disk::Disk;
 use super::process::ManualClock;
 use super::unreadable::{Bench, setup};
-use crate::audit::envelope::Source;
+use crate::audit::envelope::{Draft, Kind, Source};
 use crate::audit::epoch::{Damage, EpochId};
 use crate::audit::files::Files;
 use crate::audit::lifecycle::Event;
@@ -209,6 +211,48 @@ fn what_comes_after_close_is_refused_and_counted() {
     bench.writer.run(&items);
     assert_eq!(told.try_recv().unwrap().unwrap_err(), Reason::AuditUnavailable);
     assert_eq!(bench.shared.take_audit_refusals().audit_unavailable, 1);
+}
+
+/// Whoever waits before a full queue gets in when somebody looks, and after the last look nobody did: it waited until its
+/// deadline, and was counted nowhere.
+#[test]
+fn who_waits_before_the_queue_at_the_end_is_refused_and_counted() {
+    let (bench, _) = Bench::with_five();
+    let (queue, items) = flume::bounded(1024);
+    (0..1024).for_each(|_| queue.send(Item::Close).unwrap());
+    let (waiting, mut told): (Vec<_>, Vec<_>) = (0..1030).map(|_| bench.item(Durability::Synced, 10)).unzip();
+    let mut sending: Vec<_> = waiting.into_iter().map(|item| Box::pin(queue.send_async(item))).collect();
+    assert!(sending.iter_mut().all(|sending| sending.now_or_never().is_none()), "there is room");
+    bench.writer.run(&items);
+    assert!(told.iter_mut().all(|told| matches!(told.try_recv(), Ok(Err(Reason::AuditUnavailable)))));
+    assert_eq!(bench.shared.take_audit_refusals().audit_unavailable, 1030);
+}
+
+/// The same for whoever is in the queue when the writer panics.
+#[test]
+fn who_is_in_the_queue_when_the_writer_panics_is_refused() {
+    let disk = Disk::new(1);
+    disk.0.lock().panics = true;
+    // The writer comes no further than to its first look at the disk; it panics when it makes a key.
+    let held = disk.0.lock();
+    let outside = (Arc::new(disk.clone()) as Arc<dyn Files>, ManualClock::new() as _);
+    let (spool, _) =
+        Spool::start_with(Options::new(""), Source::new("i"), outside, Metrics::new(&Names::default())).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let appending = runtime.block_on(async {
+        let (spool, deadline) = (spool.clone(), tokio::time::Instant::now() + Duration::from_secs(20));
+        let data = serde_json::json!({ "pad": "" });
+        let (id, time) = (Uuid::now_v7(), std::time::SystemTime::now());
+        let draft = Draft::new(&Source::new("i"), Kind::Decision, id, time, None, &data).unwrap();
+        let appending =
+            tokio::spawn(async move { spool.append(draft, Durability::Synced, deadline).await.map(|r| r.seq()) });
+        tokio::task::yield_now().await;
+        appending
+    });
+    drop(held);
+    assert_eq!(runtime.block_on(appending).unwrap(), Err(Reason::AuditUnavailable));
+    assert!(spool.close(Duration::from_secs(20)), "it is closed, as far as it can be");
+    spool.unlock();
 }
 
 /// A clock that was set is said, whatever it was set to; what is signed is never older than what it is about.
