@@ -239,16 +239,13 @@ fn who_is_in_the_queue_when_the_writer_panics_is_refused() {
     let (spool, _) =
         Spool::start_with(Options::new(""), Source::new("i"), outside, Metrics::new(&Names::default())).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let appending = runtime.block_on(async {
-        let (spool, deadline) = (spool.clone(), tokio::time::Instant::now() + Duration::from_secs(20));
-        let data = serde_json::json!({ "pad": "" });
-        let (id, time) = (Uuid::now_v7(), std::time::SystemTime::now());
-        let draft = Draft::new(&Source::new("i"), Kind::Decision, id, time, None, &data).unwrap();
-        let appending =
-            tokio::spawn(async move { spool.append(draft, Durability::Synced, deadline).await.map(|r| r.seq()) });
-        tokio::task::yield_now().await;
-        appending
-    });
+    let (ours, deadline) = (spool.clone(), tokio::time::Instant::now() + Duration::from_secs(20));
+    let data = serde_json::json!({ "pad": "" });
+    let (id, time) = (Uuid::now_v7(), std::time::SystemTime::now());
+    let draft = Draft::new(&Source::new("i"), Kind::Decision, id, time, None, &data).unwrap();
+    let appending =
+        runtime.spawn(async move { ours.append(draft, Durability::Synced, deadline).await.map(|r| r.seq()) });
+    runtime.block_on(tokio::task::yield_now());
     drop(held);
     assert_eq!(runtime.block_on(appending).unwrap(), Err(Reason::AuditUnavailable));
     assert!(spool.close(Duration::from_secs(20)), "it is closed, as far as it can be");
