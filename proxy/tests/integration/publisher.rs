@@ -114,11 +114,11 @@ fn publish(bootstrap: String, records: u64, change: impl FnOnce(&mut SinkOptions
     (ship(source.clone(), options).0, source)
 }
 
-fn ship(source: Numbers, sink: SinkOptions) -> (Publisher, Arc<Metrics>) {
+fn ship(source: impl Source + 'static, sink: SinkOptions) -> (Publisher, Arc<Metrics>) {
     paced(source, sink, (Duration::from_millis(10), Duration::from_millis(100)))
 }
 
-fn paced(source: Numbers, sink: SinkOptions, backoff: (Duration, Duration)) -> (Publisher, Arc<Metrics>) {
+fn paced(source: impl Source + 'static, sink: SinkOptions, backoff: (Duration, Duration)) -> (Publisher, Arc<Metrics>) {
     let sink = KafkaSink::new(sink).unwrap();
     let options = Options { backoff, ..Options::default() };
     let metrics = Metrics::new(&Names::default());
