@@ -234,13 +234,12 @@ impl Running {
         page.await.body + &json.await.body
     }
 
-    /// The value of the first series of `/metrics` that begins with `series`; 0 where there is none.
+    /// The value of the first series of `/metrics` that begins with `series`; 0 while there is no page. Every series is there
+    /// from the start, whatever it counts: one that is not has another name, or other labels.
     pub async fn metric(&self, series: &str) -> f64 {
-        let text = http::try_get(self.admin(), "/metrics").await.map_or_else(String::new, |answer| answer.body);
-        let line = text.lines().find(|line| line.starts_with(series));
-        // An exemplar may follow the value.
-        let value = line.and_then(|line| line.split(" # ").next()?.rsplit(' ').next()?.parse().ok());
-        value.unwrap_or(0.0)
+        let page = http::try_get(self.admin(), "/metrics").await;
+        let Some(page) = page.filter(|page| page.status == 200) else { return 0.0 };
+        value(&page.body, series).unwrap_or_else(|| panic!("there is no series `{series}`:\n{}", page.body))
     }
 
     /// Every record in the spool, each checked against the closed schema and the chain.
@@ -316,6 +315,13 @@ impl Running {
         self.part.start_again().await.unwrap();
         self.available().await;
     }
+}
+
+/// The value of the first series of a page of metrics that begins with `series`.
+pub fn value(metrics: &str, series: &str) -> Option<f64> {
+    let line = metrics.lines().find(|line| line.starts_with(series))?;
+    // An exemplar may follow the value.
+    line.split(" # ").next()?.rsplit(' ').next()?.parse().ok()
 }
 
 /// The binary that users run.
