@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::hostile::frames::{self, Heard, Raw, good, whole};
 use crate::secure::House;
-use crate::support::{Countersign, Running, eventually, http, number, question};
+use crate::support::{Countersign, Running, count, eventually, http, question};
 use client::{Client, Pauses, Summary};
 
 const COMMAND: &str = "cargo test -p countersign --test integration drain";
@@ -102,8 +102,8 @@ fn around(idle: Duration, callers: usize) -> Pauses {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_instances_are_restarted() {
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let times = number("COUNTERSIGN_RESTARTS", 20_usize).div_ceil(2);
-    let usual_times = number("COUNTERSIGN_RESTARTS_USUAL", 1);
+    let times = count("COUNTERSIGN_RESTARTS", 20_usize).div_ceil(2);
+    let usual_times = count("COUNTERSIGN_RESTARTS_USUAL", 1);
     let usual = Duration::from_secs(15);
     let (busy, rare) = ([Pauses::busy(12), around(IDLE, 24)], [Pauses::busy(4), around(usual, 64)]);
     // At the same time, which spares the test most of its time; the last with the times that users have.
@@ -142,7 +142,7 @@ async fn no_call_over_http2_fails_while_instances_are_restarted() {
     let (stub, house) = (Stub::start(Script::allow()).await.unwrap(), House::new());
     house.renew();
     let listen = house.listen(true).replace("drain = \"0s\"", DRAIN);
-    let times = number("COUNTERSIGN_RESTARTS_HTTP2", 4);
+    let times = count("COUNTERSIGN_RESTARTS_HTTP2", 4);
     let pauses = [Pauses::busy(12), around(IDLE, 24)];
     let ca = house.path().join("ca.crt");
     let Some(mut pair) = Pair::start(&stub, &listen, IDLE, &pauses, times, Some(&ca)).await else { return };

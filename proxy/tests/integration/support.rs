@@ -335,6 +335,13 @@ pub fn number<T: std::str::FromStr>(variable: &str, default: T) -> T {
     given.map_or(default, |text| text.parse().ok().unwrap_or_else(|| panic!("{variable} is `{text}`")))
 }
 
+/// The same for how often something is done. Not at all would be a test that cannot fail.
+pub fn count<T: std::str::FromStr + Default + PartialEq>(variable: &str, default: T) -> T {
+    let count = number(variable, default);
+    assert!(count != T::default(), "{variable} is 0, and nothing would be tested");
+    count
+}
+
 /// Polls until there is something, and fails the test if there is nothing in time.
 pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
