@@ -111,7 +111,7 @@ fn recorded(spool: &Path, into: &mut HashSet<String>) {
 
 /// Small segments, so that cuts fall on rolls too; old epochs give way, as nobody delivers.
 async fn started(stub: &Stub, volume: &Volume) -> Running {
-    Countersign::asking(&stub.url()).max_size("64MiB").on(&volume.path().join("spool")).start().await
+    Countersign::asking(&stub.url()).hasty().max_size("64MiB").on(&volume.path().join("spool")).start().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,12 +30,21 @@ pub struct Countersign {
     files: Vec<(String, String)>,
     env: Vec<(String, String)>,
     nobody: Option<&'static str>,
+    patient: bool,
 }
 
 impl Countersign {
-    /// One authorizer named `authz`, no Kafka, cache off, small spool, no drain.
+    /// One authorizer named `authz`, no Kafka, cache off, small spool, no drain. Unless a test sets them, the timeout of the
+    /// authorizer and the deadline are times that a busy machine does not reach.
     pub fn asking(url: &str) -> Self {
-        Self::custom(&format!("[[authorizer]]\nname = \"authz\"\nurl = \"{url}\"\n"))
+        let setup = Self::custom(&format!("[[authorizer]]\nname = \"authz\"\nurl = \"{url}\"\n"));
+        Self { patient: true, ..setup }
+    }
+
+    /// With the timeout and the deadline that users have, for tests that wait for one of them.
+    pub fn hasty(mut self) -> Self {
+        self.patient = false;
+        self
     }
 
     /// `authorizers` is TOML: the authorizers and, if needed, the routes.
@@ -50,6 +59,7 @@ impl Countersign {
             files: Vec::new(),
             env: Vec::new(),
             nobody: None,
+            patient: false,
         }
     }
 
@@ -141,8 +151,14 @@ impl Countersign {
 
     fn config(&self) -> String {
         let Self { listen, authorizers, audit, rest, level, spool, .. } = self;
+        // Both attempts fit into the deadline.
+        let is_patient = self.patient && !listen.contains("deadline");
+        let deadline = if is_patient { "deadline = \"10s\"\n" } else { "" };
+        let header = "[[authorizer]]\n";
+        let timeout = if is_patient && !authorizers.contains("timeout") { "timeout = \"4s\"\n" } else { "" };
+        let authorizers = authorizers.replacen(header, &format!("{header}{timeout}"), 1);
         format!(
-            "instance = \"test\"\n[listen]\naddress = \"127.0.0.1:{{port}}\"\n{listen}\
+            "instance = \"test\"\n[listen]\naddress = \"127.0.0.1:{{port}}\"\n{deadline}{listen}\
              [admin]\naddress = \"127.0.0.1:{{admin_port}}\"\n{authorizers}\
              [audit]\nspool = \"{spool}\"\n{audit}{rest}[log]\nformat = \"text\"\nlevel = \"{level}\"\n"
         )

@@ -45,7 +45,7 @@ fn kinds() -> [(&'static str, Vec<u8>, &'static [u8]); 6] {
 async fn impatient() -> (Stub, Running) {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let listen = format!("drain = \"0s\"\nread_timeout = \"{READ_TIMEOUT}\"");
-    let proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+    let proxy = Countersign::asking(&stub.url()).hasty().listen(&listen).token("Bearer s3cret").start().await;
     (stub, proxy)
 }
 
