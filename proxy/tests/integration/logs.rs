@@ -10,7 +10,7 @@ use loadtest::laboratory::port;
 use loadtest::stub::{Answer, Script, Stub};
 use serde_json::Value;
 
-use super::support::{Countersign, binary, eventually, http, question};
+use super::support::{Countersign, binary, eventually, http, question, value};
 
 /// Every second question has no answer.
 fn faltering() -> Script {
@@ -90,9 +90,8 @@ impl Unread {
     }
 
     async fn metric(&self, name: &str) -> f64 {
-        let text = http::try_get(self.admin, "/metrics").await.map_or_else(String::new, |answer| answer.body);
-        let line = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
-        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+        let page = http::try_get(self.admin, "/metrics").await;
+        page.map_or(0.0, |page| value(&page.body, name).expect("every series is there from the start"))
     }
 }
 

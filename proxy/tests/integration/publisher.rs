@@ -19,6 +19,8 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
+use crate::support::{PATIENCE, wait_until};
+
 mod memory; // bounded, whatever the broker does
 mod real; // what only a real broker does
 mod secured; // TLS, users and tokens
@@ -26,7 +28,6 @@ mod sizes; // records that the topic does not take
 
 const TOPIC: &str = "decisions";
 const CHAIN: &str = "minio-eu1/9c1e";
-const PATIENCE: Duration = Duration::from_secs(60);
 const TIME_US: i64 = 1_795_439_107_123_456;
 
 type Cluster = MockCluster<'static, DefaultProducerContext>;
@@ -169,14 +170,6 @@ fn assert_whole(records: &[Record], count: u64) {
         }
     }
     assert_eq!(first, (0..count).collect::<Vec<_>>());
-}
-
-fn wait_until(what: &str, done: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 #[test]
