@@ -41,7 +41,7 @@ impl Countersign {
         Self { patient: true, ..setup }
     }
 
-    /// With the timeout and the deadline that users have, for tests that wait for one of them.
+    /// With the timeout and the deadline that users have, for tests that wait for one of them or measure how long something takes.
     pub fn hasty(mut self) -> Self {
         self.patient = false;
         self
