@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::support::records::events;
 use crate::support::stand::{TOPIC, published};
-use crate::support::{Countersign, number};
+use crate::support::{Countersign, count};
 
 const ANSWERS_BETWEEN: u64 = 300;
 const COMMAND: &str = "cargo test -p countersign --test integration crash";
 
 fn kills() -> usize {
-    number("COUNTERSIGN_KILLS", 20)
+    count("COUNTERSIGN_KILLS", 20)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::support::{Countersign, number, question};
+use crate::support::{Countersign, count, question};
 use memory::Memory;
 use spoiled::Spoiled;
 
@@ -38,7 +38,7 @@ const ON_DISK: usize = 24;
 const COMMAND: &str = "cargo test -p countersign --test integration damage";
 
 fn rounds() -> usize {
-    number("COUNTERSIGN_DAMAGES", 10_000)
+    count("COUNTERSIGN_DAMAGES", 10_000)
 }
 
 fn start(files: &Arc<Memory>) -> (Spool, Backlog) {

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::hostile::frames::{self, Heard, Raw, good, whole};
 use crate::secure::House;
-use crate::support::{Countersign, Running, eventually, http, number, question};
+use crate::support::{Countersign, Running, count, eventually, http, question};
 use client::{Client, Pauses, Summary};
 
 const COMMAND: &str = "cargo test -p countersign --test integration drain";
@@ -41,7 +41,7 @@ impl Pair {
         let size = format!("{}MiB", 256 * (1 + restarts / 20));
         let mut instances = Vec::new();
         for _ in 0..2 {
-            instances.push(Countersign::asking(&stub.url()).listen(listen).max_size(&size).start().await);
+            instances.push(Countersign::asking(&stub.url()).hasty().listen(listen).max_size(&size).start().await);
         }
         let client = Client::start(&instances, idle, pauses, ca).await?;
         Some(Self { instances, client })
@@ -102,8 +102,8 @@ fn around(idle: Duration, callers: usize) -> Pauses {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_instances_are_restarted() {
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let times = number("COUNTERSIGN_RESTARTS", 20_usize).div_ceil(2);
-    let usual_times = number("COUNTERSIGN_RESTARTS_USUAL", 1);
+    let times = count("COUNTERSIGN_RESTARTS", 20_usize).div_ceil(2);
+    let usual_times = count("COUNTERSIGN_RESTARTS_USUAL", 1);
     let usual = Duration::from_secs(15);
     let (busy, rare) = ([Pauses::busy(12), around(IDLE, 24)], [Pauses::busy(4), around(usual, 64)]);
     // At the same time, which spares the test most of its time; the last with the times that users have.
@@ -142,7 +142,7 @@ async fn no_call_over_http2_fails_while_instances_are_restarted() {
     let (stub, house) = (Stub::start(Script::allow()).await.unwrap(), House::new());
     house.renew();
     let listen = house.listen(true).replace("drain = \"0s\"", DRAIN);
-    let times = number("COUNTERSIGN_RESTARTS_HTTP2", 4);
+    let times = count("COUNTERSIGN_RESTARTS_HTTP2", 4);
     let pauses = [Pauses::busy(12), around(IDLE, 24)];
     let ca = house.path().join("ca.crt");
     let Some(mut pair) = Pair::start(&stub, &listen, IDLE, &pauses, times, Some(&ca)).await else { return };
@@ -169,7 +169,7 @@ async fn a_connection_with_http2_is_told_to_go_when_draining_begins() {
     let (stub, house) = (Stub::start(Script::allow()).await.unwrap(), House::new());
     house.renew();
     let listen = house.listen(true).replace("drain = \"0s\"", "drain = \"20s\"");
-    let proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+    let proxy = Countersign::asking(&stub.url()).hasty().listen(&listen).token("Bearer s3cret").start().await;
     let mut old = Raw::open(&house, &proxy).await;
     let mut idle = Raw::open(&house, &proxy).await;
     let answered = |stream: u32| move |heard: &Heard| heard.ended.contains_key(&stream);
@@ -216,7 +216,7 @@ async fn a_drain_shorter_than_the_idle_time_fails_calls(stub: &Stub) {
 #[tokio::test]
 async fn a_connection_that_was_dialed_ahead_is_answered() {
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).start().await;
+    let proxy = Countersign::asking(&stub.url()).hasty().start().await;
     let mut ahead = TcpStream::connect(proxy.address()).await.unwrap();
     // Longer than `read_timeout`, which counts from the first byte on.
     tokio::time::sleep(Duration::from_secs(15)).await;

@@ -17,7 +17,7 @@ use loadtest::figures::Claim;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
-use crate::support::number;
+use crate::support::{count, number};
 use mutate::mutated;
 
 const SEED: u64 = 20_261_126;
@@ -120,7 +120,7 @@ fn run(target: &Target, seed: u64, inputs: u64) -> (u64, u64) {
 
 #[test]
 fn no_bytes_break_a_property() {
-    let (seed, inputs) = (number("COUNTERSIGN_FUZZ_SEED", SEED), number("COUNTERSIGN_FUZZ_INPUTS", 10_000));
+    let (seed, inputs) = (number("COUNTERSIGN_FUZZ_SEED", SEED), count("COUNTERSIGN_FUZZ_INPUTS", 10_000));
     let only = std::env::var("COUNTERSIGN_FUZZ_ONLY").ok();
     let (mut claim, mut met) = (Claim::new("fuzz", COMMAND).seed(seed), 0);
     for target in TARGETS.iter().filter(|target| only.as_deref().is_none_or(|only| only == target.name)) {

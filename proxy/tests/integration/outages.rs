@@ -9,11 +9,11 @@ use loadtest::load::Load;
 use loadtest::stub::{Script, Stub};
 
 use crate::support::stand::{TOPIC, published};
-use crate::support::{Countersign, eventually, number};
+use crate::support::{Countersign, count, eventually};
 
 /// Longer by this variable.
 fn away() -> Duration {
-    Duration::from_secs(number("COUNTERSIGN_BROKER_AWAY_SECONDS", 90))
+    Duration::from_secs(count("COUNTERSIGN_BROKER_AWAY_SECONDS", 90))
 }
 
 #[tokio::test(flavor = "multi_thread")]

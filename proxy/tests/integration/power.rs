@@ -13,7 +13,7 @@ use loadtest::load::Load;
 use loadtest::stub::{Script, Stub};
 use serde_json::Value;
 
-use crate::support::{Countersign, Running, eventually, number};
+use crate::support::{Countersign, Running, count, eventually};
 
 const ANSWERS_BETWEEN: u64 = 200;
 /// EXT4_IOC_SHUTDOWN with NOLOGFLUSH: what was not synced is gone, and every later call fails. Perl, because every Debian
@@ -22,7 +22,7 @@ const CUT: &str = r#"sysopen(my $d, $ARGV[0], 0) or die "open: $!"; my $how = pa
 const COMMAND: &str = "cargo test -p countersign --test integration power";
 
 fn cuts() -> usize {
-    number("COUNTERSIGN_POWER_CUTS", 50)
+    count("COUNTERSIGN_POWER_CUTS", 50)
 }
 
 /// An ext4 in a file.
@@ -111,7 +111,7 @@ fn recorded(spool: &Path, into: &mut HashSet<String>) {
 
 /// Small segments, so that cuts fall on rolls too; old epochs give way, as nobody delivers.
 async fn started(stub: &Stub, volume: &Volume) -> Running {
-    Countersign::asking(&stub.url()).max_size("64MiB").on(&volume.path().join("spool")).start().await
+    Countersign::asking(&stub.url()).hasty().max_size("64MiB").on(&volume.path().join("spool")).start().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -128,7 +128,7 @@ async fn what_is_wrong_changes_nothing() {
     assert_eq!(proxy.metric("countersign_config_last_reload_successful").await, 1.0);
 
     // Two mistakes, and beside them a change that is none.
-    write(&proxy, "drain = \"0s\"", "drain = \"0s\"\npath = \"/x\"\nmax_boddy = \"1MiB\"\ndeadline = 3");
+    write(&proxy, "drain = \"0s\"", "drain = \"0s\"\npath = \"/x\"\nmax_boddy = \"1MiB\"\nread_timeout = 3");
     proxy.signal("HUP");
     let refused = events(&proxy, "config_refused", 1).await;
     let data = &refused[0]["data"];
@@ -145,7 +145,7 @@ async fn what_is_wrong_changes_nothing() {
 
     // And whole again, without a word.
     std::fs::rename(proxy.home().join("away"), proxy.config_file()).unwrap();
-    write(&proxy, "path = \"/x\"\nmax_boddy = \"1MiB\"\ndeadline = 3", "");
+    write(&proxy, "path = \"/x\"\nmax_boddy = \"1MiB\"\nread_timeout = 3", "");
     eventually("it is good again", async || {
         (proxy.metric("countersign_config_last_reload_successful").await == 1.0).then_some(())
     })
@@ -158,10 +158,10 @@ async fn what_is_wrong_changes_nothing() {
 async fn what_waits_for_a_restart_is_named() {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let mut proxy = Countersign::asking(&stub.url()).start().await;
-    edit(&proxy, "drain = \"0s\"", "drain = \"1s\"\ndeadline = \"3s\"").await;
+    edit(&proxy, "drain = \"0s\"", "drain = \"1s\"\nread_timeout = \"3s\"").await;
     let changed = events(&proxy, "config_changed", 1).await;
     let data = &changed[0]["data"];
-    assert_eq!(data["changed"], serde_json::json!(["listen.deadline"]));
+    assert_eq!(data["changed"], serde_json::json!(["listen.read_timeout"]));
     assert_eq!(data["pending_restart"], serde_json::json!(["listen.drain"]));
     assert!(proxy.log().contains("wait for a restart"), "{}", proxy.log());
     let generation = proxy.record_of(&asked(&proxy, "a").await)["data"]["config_generation"].clone();

@@ -12,7 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;
 
-use crate::support::number;
+use crate::support::{count, number};
 use oracle::Verdict;
 
 /// Bodies of one run of the oracle.
@@ -61,7 +61,7 @@ fn lax_allows(body: &[u8]) -> bool {
 fn what_we_allow_minio_allows() {
     let Some(oracle) = oracle::open() else { return };
     let seed = number("COUNTERSIGN_ORACLE_SEED", 20_261_123);
-    let total: usize = number("COUNTERSIGN_ORACLE_BODIES", 200_000);
+    let total: usize = count("COUNTERSIGN_ORACLE_BODIES", 200_000);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut table = Table::default();
     for start in (0..total).step_by(BATCH) {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::reconcile::{go_on, run};
-use crate::support::{Countersign, Running, eventually, number};
+use crate::support::{Countersign, Running, count, eventually};
 
 const TOKEN: &str = "Bearer minio";
 const BUCKET: &str = "witnessed";
@@ -186,7 +186,7 @@ impl Stand {
 }
 
 fn operations() -> u64 {
-    number(OPERATIONS, 1_000)
+    count(OPERATIONS, 1_000)
 }
 
 #[tokio::test(flavor = "multi_thread")]

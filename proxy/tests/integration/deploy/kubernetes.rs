@@ -145,23 +145,17 @@ fn with(documents: &[Value], place: &str, pointer: &str, value: &Value) -> Vec<V
 
 #[tokio::test]
 async fn each_rule_sees_manifests_that_break_it() {
+    // Kustomize takes a while, and says the same each time.
+    let Some(fleet) = built(FLEET).await else { return };
+    let Some(sidecar) = built(SIDECAR).await else { return };
     for (folder, place, pointer, value, said) in broken() {
-        let Some(manifests) = built_once(folder).await else { return };
-        let whole = documents(&manifests);
+        let whole = documents(if folder == FLEET { &fleet } else { &sidecar });
         let toml = toml(&whole);
         let config = checked(&toml);
         let documents = with(&whole, place, pointer, &value);
         let found = rules::complaints(&Deployed { documents: &documents, config: &config, toml: &toml });
         assert!(found.iter().any(|why| why.contains(said)), "{folder} {place}{pointer}: {found:?}");
     }
-}
-
-/// Kustomize takes a while, and says the same each time.
-async fn built_once(folder: &str) -> Option<String> {
-    static FLEET_BUILT: tokio::sync::OnceCell<Option<String>> = tokio::sync::OnceCell::const_new();
-    static SIDECAR_BUILT: tokio::sync::OnceCell<Option<String>> = tokio::sync::OnceCell::const_new();
-    let cell = if folder == FLEET { &FLEET_BUILT } else { &SIDECAR_BUILT };
-    cell.get_or_init(|| built(folder)).await.clone()
 }
 
 /// Whoever forgets to make one has no Countersign, instead of one with a token that everybody knows.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::ledger::{Found, Kept, descriptors, harmless, left_open};
+use super::ledger::{Found, Kept, descriptors, harmless, left_open, nothing_received};
 use super::stage::only_our_headers;
 use crate::authorizer::evil::{self, Evil, NO_NAME, allow, answer};
 use crate::support::http::Answer;
@@ -234,15 +234,7 @@ impl Stage {
                 .as_array()
                 .is_some_and(|calls| calls.iter().all(|call| call["reason"] == record["data"]["reason"]))
         };
-        let nothing = Received {
-            method: String::new(),
-            target: String::new(),
-            headers: Vec::new(),
-            body: Vec::new().into(),
-            at: std::time::Instant::now(),
-            connection_id: 0,
-        };
-        self.kept.push(Kept { look: Some((look, nothing)), ..Kept::new(name, answer) });
+        self.kept.push(Kept { look: Some((look, nothing_received())), ..Kept::new(name, answer) });
     }
 
     /// The same question once more.

@@ -2,12 +2,12 @@
 //! taken for another question. The bytes are sent as they stand here.
 
 use countersign::policy::verdict::Reason;
-use loadtest::stub::{Script, Stub};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::stage::{Row, Said, TOKEN, asked, post, sized};
-use crate::support::{Countersign, PATIENCE, Running, http, question};
+use crate::front::behind_token;
+use crate::support::{PATIENCE, Running, http, question};
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
@@ -22,12 +22,6 @@ fn whole() -> Vec<u8> {
 
 fn replaced(sent: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     String::from_utf8(sent).unwrap().replacen(from, to, 1).into_bytes()
-}
-
-async fn behind_token() -> (Stub, Running) {
-    let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).token("Bearer s3cret").start().await;
-    (stub, proxy)
 }
 
 /// Everything that comes back until the connection ends, which it must, by itself and in order.

@@ -240,7 +240,7 @@ impl Stage {
         house.renew();
         let stub = Stub::start(Script::allow()).await.unwrap();
         let listen = format!("{}\nread_timeout = \"2s\"\nkeepalive = \"3s\"", house.listen(true));
-        let proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+        let proxy = Countersign::asking(&stub.url()).hasty().listen(&listen).token("Bearer s3cret").start().await;
         let client = Good::open(&house, &proxy).await;
         let mut stage = Self { house, stub, proxy, client, kept: Vec::new(), found: Found::default() };
         stage.serves("the first").await;
