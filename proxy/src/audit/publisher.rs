@@ -104,10 +104,8 @@ pub enum Event {
     Stubbed(Ticket),
     /// Not delivered, or not known to be.
     Failed(Ticket, Fault),
-    /// The sink goes on trying by itself.
+    /// Nothing more is known of any record. A sink that does not go on trying by itself fails what it holds besides.
     Trouble(Fault),
-    /// The sink must be rebuilt.
-    Fatal(Fault),
 }
 
 /// Where records go.

@@ -281,7 +281,8 @@ impl Sink for KafkaSink {
             let reports = producer.context();
             // What was refused may be presumed to be too large, once it is known.
             let until = Instant::now() + EXPLANATION;
-            while reports.is_unexplained() && Instant::now() < until {
+            let is_over = producer.client().fatal_error().is_some();
+            while is_over && !reports.is_idle() && Instant::now() < until {
                 producer.poll(EXPLANATION / 10);
             }
             let refused = reports.refused();
