@@ -3,12 +3,16 @@
 //! or a Kubernetes projected token keeps a file fresh.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rdkafka::client::OAuthToken;
+use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
+
+use crate::certificates::content;
 
 /// The property's value is this and a path, which is read again for every token; or the token itself.
 const FILE: &str = "token_file=";
@@ -36,14 +40,10 @@ pub(super) fn current(config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>
 }
 
 fn read(path: &str) -> Result<String, String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text))
-        .map_err(|error| format!("cannot read the token file `{path}`: {error}"))?;
-    if text.len() as u64 > LONGEST {
-        return Err(format!("`{path}` has more than {LONGEST} bytes and is no token"));
-    }
+    let content = Zeroizing::new(
+        content(Path::new(path), LONGEST).map_err(|error| format!("cannot read the token file `{path}`: {error}"))?,
+    );
+    let text = std::str::from_utf8(&content).map_err(|_| format!("the token file `{path}` is not text"))?;
     Ok(text.trim().to_owned())
 }
 
@@ -113,6 +113,7 @@ mod tests {
             assert_eq!(current(Some(&config)).unwrap().token, text);
         }
         assert!(error(Some("token_file=/does/not/exist")).contains("`/does/not/exist`"));
+        assert!(error(Some("token_file=/dev/zero")).contains("not a regular file"));
         assert!(error(None).contains("token_file="));
         let said = error(Some("se cret"));
         assert!(!said.contains("cret"), "{said}");
