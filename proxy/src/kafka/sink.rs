@@ -95,7 +95,7 @@ impl std::fmt::Debug for KafkaSink {
 impl KafkaSink {
     /// Connects in the background; a broker that is away is no error.
     pub fn new(options: Options) -> Result<Self, ClientError> {
-        let pins = Pins::open(options.pins.clone());
+        let pins = Pins::new(options.pins.clone());
         let wrong = |error: KafkaError| ClientError(said(&error));
         let topic = options.checkpoint_topic.as_ref();
         let checkpoints = topic.map(|topic| Checkpoints::new(&options.connection, topic)).transpose().map_err(wrong)?;
