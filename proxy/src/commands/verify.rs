@@ -16,7 +16,7 @@ use super::readers::filter::instant;
 use super::readers::noted;
 use super::readers::progress::progress;
 use super::readers::stream::Stream;
-use super::readers::{Failure, FromArgs, Openers, Where};
+use super::readers::{Configured, Failure, FromArgs, Openers, Where};
 use crate::audit::envelope::rfc3339;
 use crate::audit::lifecycle::ReadBy;
 use crate::audit::note::{NoteError, Verifier};
@@ -41,7 +41,8 @@ pub struct VerifyArgs {
     /// nobody who has stolen one instance's key can sign for another; without, for all. Without any no signature is checked
     #[arg(long = "public-key", value_name = "[INSTANCE=]FILE|KEY")]
     pub public_keys: Vec<String>,
-    /// Topic that keeps the checkpoints, at the same brokers. Shows records that were taken from the end, and whole chains
+    /// Topic that keeps the checkpoints, at the same brokers. Shows records that were taken from the end, and whole chains.
+    /// Where records are read from the topic of a configuration, it is the one that is named there
     #[arg(long, value_name = "TOPIC", requires = "brokers", conflicts_with = "checkpoints")]
     pub checkpoint_topic: Option<String>,
     /// File with kept checkpoint records, one a line, instead of the topic
@@ -65,7 +66,7 @@ pub struct VerifyArgs {
 
 pub fn run(args: &VerifyArgs, openers: &dyn Openers) -> Result<Exit, Failure> {
     let keys = args.public_keys.iter().map(|text| key(text)).collect::<Result<Vec<_>, _>>()?;
-    let place = args.from.place(openers)?;
+    let Configured { place, checkpoint_topic } = args.from.configured(openers)?;
     noted::note(&place, ReadBy::Verify, None, None);
     let mut verification = Verification::new(keys);
     if let Some(since) = &args.complete_since {
@@ -74,8 +75,8 @@ pub fn run(args: &VerifyArgs, openers: &dyn Openers) -> Result<Exit, Failure> {
     if args.published_again {
         verification.expect_published_again();
     }
-    if let Some(kept) = kept(args, &place) {
-        let mut stream = Stream::open(&kept, Start::Beginning, false, openers)?;
+    if let Some(kept) = kept(args, &place, checkpoint_topic.as_deref()) {
+        let mut stream = Stream::open(&kept, Start::Beginning, false, openers).with_context(|| unread(&kept))?;
         while let Some(found) = stream.read()? {
             verification.stated(&found.value);
         }
@@ -116,14 +117,26 @@ fn public(text: &str) -> Result<Result<Verifier, NoteError>, Failure> {
     Ok(Verifier::parse(&given))
 }
 
-/// Where the checkpoints are that were kept elsewhere.
-fn kept(args: &VerifyArgs, place: &Where) -> Option<Where> {
-    match (&args.checkpoint_topic, &args.checkpoints, place) {
-        (Some(topic), _, Where::Kafka { connection, .. }) => {
-            Some(Where::Kafka { connection: connection.clone(), topic: topic.clone() })
+/// Where the checkpoints are that were kept elsewhere: where the command line says, or else the configuration.
+fn kept(args: &VerifyArgs, place: &Where, configured: Option<&str>) -> Option<Where> {
+    if let Some(file) = &args.checkpoints {
+        return Some(Where::File(file.clone()));
+    }
+    match (args.checkpoint_topic.as_deref().or(configured), place) {
+        (Some(topic), Where::Kafka { connection, .. }) => {
+            Some(Where::Kafka { connection: connection.clone(), topic: topic.to_owned() })
         }
-        (_, Some(file), _) => Some(Where::File(file.clone())),
         _ => None,
+    }
+}
+
+/// A checkpoint topic that is gone is no reason to verify less without a word.
+fn unread(kept: &Where) -> String {
+    match kept {
+        Where::Kafka { topic, .. } => {
+            format!("checkpoints of `{topic}` cannot be read; `--brokers` and `--topic` verify without them")
+        }
+        Where::Spool(_) | Where::File(_) => "checkpoints cannot be read".to_owned(),
     }
 }
 
