@@ -26,6 +26,8 @@ use crate::kafka::reader::Start;
 
 /// Records that are read before they are looked at, by as many threads as there are cores.
 const BATCH: usize = 8192;
+/// Their bytes (one record more may be read): a few batches are in memory at a time.
+const BATCH_BYTES: usize = 16 << 20;
 
 /// Is the trail whole: nothing missing, changed, doubled with other bytes, forged
 ///
@@ -140,6 +142,23 @@ fn unread(kept: &Where) -> String {
     }
 }
 
+/// What was read and is to be looked at together, each with its partition.
+#[derive(Default)]
+struct Batch {
+    records: Vec<(i32, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Adds one, and gives all away once they are enough.
+    fn add(&mut self, partition: i32, value: Vec<u8>) -> Option<Vec<(i32, Vec<u8>)>> {
+        self.bytes += value.len();
+        self.records.push((partition, value));
+        let is_full = self.records.len() >= BATCH || self.bytes >= BATCH_BYTES;
+        is_full.then(|| std::mem::take(self).records)
+    }
+}
+
 /// Hashing and reading JSON take the time: all cores do it for one batch while the next is read.
 fn feed(verification: &mut Verification, stream: &mut Stream, bar: &ProgressBar) -> Result<(), Failure> {
     let (to_read, batches) = flume::bounded::<Vec<(i32, Vec<u8>)>>(2);
@@ -155,16 +174,14 @@ fn feed(verification: &mut Verification, stream: &mut Stream, bar: &ProgressBar)
         bar.inc(seen.iter().flat_map(|(_, seen)| seen).map(|s| s.bytes).sum());
         seen.into_iter().for_each(|(partition, seen)| verification.record_from(partition, seen));
     };
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Batch::default();
     while let Some(found) = stream.read()? {
-        batch.push((found.place.partition(), found.value));
-        if batch.len() == BATCH {
-            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+        if let Some(full) = batch.add(found.place.partition(), found.value) {
             to_read.send(full).map_err(|_| anyhow::anyhow!("records cannot be looked at"))?;
             checked.try_iter().for_each(&mut take);
         }
     }
-    drop(to_read.send(batch));
+    drop(to_read.send(batch.records));
     drop(to_read);
     checked.iter().for_each(&mut take);
     bar.finish_and_clear();
@@ -195,4 +212,19 @@ fn print(report: &Report, json: bool, out: &mut dyn Write) -> Result<(), Failure
     };
     out.write_all(text.as_bytes()).context("output cannot be written")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_records_fill_a_batch_by_their_bytes() {
+        let fill = |size: usize| {
+            let mut batch = Batch::default();
+            std::iter::repeat_with(|| batch.add(0, vec![b' '; size])).flatten().next().map(|full| full.len())
+        };
+        assert_eq!(fill(100), Some(BATCH));
+        assert_eq!(fill(64 << 10), Some(256), "8192 of these are half a GiB");
+    }
 }
