@@ -100,6 +100,8 @@ async fn what_finds_no_place_is_dropped_and_nobody_waits() {
     assert_eq!(began.elapsed(), Duration::ZERO, "nobody waits for a shadow that hangs");
     tokio::task::yield_now().await;
     assert_eq!(tried.asked(), 3);
+    let in_flight = "countersign_authorizer_in_flight{authorizer=\"tried\"} 0\n";
+    assert!(metrics.encode().contains(in_flight), "it is read beside the `max_in_flight` of one that decides");
     tokio::time::sleep(SECOND).await;
     assert_eq!(compared(&metrics, "tried"), [("fault", 3), ("dropped", 7)]);
     // Its places come free with its timeouts.
