@@ -60,9 +60,9 @@ impl Pins {
         let chosen = of_chain(chain, count);
         let chains = self.chains.get_or_insert_with(|| self.file.as_deref().map_or_else(VecDeque::new, known));
         match chains.iter_mut().find(|(known, _)| known == chain) {
-            Some((_, pinned)) if *pinned < count => return *pinned,
+            Some((_, pinned)) if (0..count).contains(&*pinned) => return *pinned,
             Some((_, pinned)) => {
-                tracing::warn!(chain, pinned, count, "the topic has fewer partitions than before, the chain moves");
+                tracing::warn!(chain, pinned, count, "the topic no longer has the partition of the chain, which moves");
                 *pinned = chosen;
             }
             None => {
@@ -172,6 +172,14 @@ mod tests {
         let before = pins.place("foobar", 1000);
         assert!(before > 0);
         assert_eq!(pins.place("foobar", 1), 0);
+    }
+
+    #[test]
+    fn a_partition_that_cannot_be_is_chosen_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("partitions.json");
+        fs::write(&path, r#"[["21",-1]]"#).unwrap();
+        assert_eq!(Pins::new(Some(path)).place("21", 3), of_chain("21", 3));
     }
 
     #[test]

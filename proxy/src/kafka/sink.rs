@@ -24,7 +24,8 @@ use crate::audit::stub;
 /// Of the value: CloudEvents 1.0 in structured mode.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 
-/// A look-up of the topic holds the publisher's thread at most this long.
+/// A look-up of the topic holds the publisher's thread at most this long; the first one, with the look at its limit behind it,
+/// three times as long.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// For what became of a batch, and of those beside it, to be told after the fatal error that it led to.

@@ -18,6 +18,8 @@ use crate::certificates::content;
 const FILE: &str = "token_file=";
 /// What says nothing of its own end is read again after this long.
 const OPAQUE: Duration = Duration::from_secs(300);
+/// The end of the year 9999, in seconds since 1970. What ends later, or at no time that there is, ends then.
+const LATEST: f64 = 253_402_300_799.0;
 /// Of a file that is a token (bytes).
 const LONGEST: u64 = 64 << 10;
 
@@ -54,7 +56,7 @@ fn named(token: String, now: SystemTime) -> Result<OAuthToken, &'static str> {
     let claims = claims(&token).unwrap_or_default();
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let end = match claims.exp {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        Some(seconds) => Duration::try_from_secs_f64(seconds.clamp(0.0, LATEST)).unwrap_or_default(),
         None => now + OPAQUE,
     };
     if end <= now {
@@ -91,8 +93,12 @@ mod tests {
     fn a_jwt_says_who_has_it_and_how_long() {
         let token = current(Some(&jwt(r#"{"sub":"alice","exp":4000000000}"#))).unwrap();
         assert_eq!((token.principal_name.as_str(), token.lifetime_ms), ("alice", 4_000_000_000_000));
-        let said = error(Some(&jwt(r#"{"sub":"alice","exp":1000000000}"#)));
-        assert!(said.contains("expired"), "{said}");
+        for past in ["1000000000", "-1", "-1e300"] {
+            let said = error(Some(&jwt(&format!(r#"{{"sub":"alice","exp":{past}}}"#))));
+            assert!(said.contains("expired"), "{said}");
+        }
+        let token = current(Some(&jwt(r#"{"exp":1e300}"#))).unwrap();
+        assert_eq!(token.lifetime_ms, 253_402_300_799_000, "it has not expired");
     }
 
     #[test]
