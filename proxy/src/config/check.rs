@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 
 use super::meant::{Config, PemFile};
-use super::secret::plain;
+use super::secret::{self, plain};
 use super::written::{At, Table};
 use crate::certificates;
 pub(super) use routes::longest;
@@ -105,4 +105,11 @@ fn file(table: &Table<'_>, key: &str) -> Option<PemFile> {
             None
         }
     }
+}
+
+/// The same of a private key, which is nobody else's to read.
+fn key_file(table: &Table<'_>, key: &str) -> Option<PemFile> {
+    let file = file(table, key)?;
+    secret::warn_if_wide(table, key, &file.path);
+    Some(file)
 }

@@ -56,10 +56,7 @@ fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
     table.page.depends_on(Path::new(path));
     match file(path) {
         Ok((text, kept)) => {
-            if kept.is_wide(rustix::process::geteuid().as_raw()) {
-                let others = kept.mode & 0o777;
-                table.warn("file", format!("`{path}` can be read by others (mode {others:04o}); 0600 is enough"));
-            }
+            kept.warn(table, "file", path);
             usable(table, "file", &format!("`{path}`"), &text, used)
         }
         Err(why) => {
@@ -81,11 +78,25 @@ impl Kept {
         Self { mode: found.mode(), owner: found.uid() }
     }
 
+    fn warn(self, table: &Table<'_>, key: &str, path: &str) {
+        if self.is_wide(rustix::process::geteuid().as_raw()) {
+            let others = self.mode & 0o777;
+            table.warn(key, format!("`{path}` can be read by others (mode {others:04o}); 0600 is enough"));
+        }
+    }
+
     /// Whether more may read it than need be. What belongs to somebody else can only be read by us through our group: so
     /// Kubernetes hands a secret to a process that is not root.
     fn is_wide(self, us: u32) -> bool {
         let needed = if self.owner == us { 0o700 } else { 0o740 };
         self.mode & 0o777 & !needed != 0
+    }
+}
+
+/// Warns of a file with a secret that somebody else reads, where more may read it than need be.
+pub fn warn_if_wide(table: &Table<'_>, key: &str, path: &Path) {
+    if let Ok(found) = fs::metadata(path) {
+        Kept::of(&found).warn(table, key, &path.to_string_lossy());
     }
 }
 
