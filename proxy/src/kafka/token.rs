@@ -18,7 +18,7 @@ use crate::certificates::content;
 const FILE: &str = "token_file=";
 /// What says nothing of its own end is read again after this long.
 const OPAQUE: Duration = Duration::from_secs(300);
-/// The end of the year 9999, in seconds since 1970. What ends later, or at no time that there is, ends then.
+/// The end of the year 9999, in seconds since 1970. For us, what ends later ends then: librdkafka counts in microseconds.
 const LATEST: f64 = 253_402_300_799.0;
 /// Of a file that is a token (bytes).
 const LONGEST: u64 = 64 << 10;
