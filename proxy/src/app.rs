@@ -110,9 +110,10 @@ impl App {
         let tracer = parts::tracer(config, &metrics)?;
         let privacy = parts::privacy(config)?;
         let secure = parts::secure(config)?;
+        let sink = parts::sink(config, &metrics)?;
         // From here on there is a chain, which only `run` closes.
         let (spool, backlog) = parts::spool(config, &privacy, &generation, &metrics)?;
-        let publisher = parts::publisher(config, backlog, &metrics, &tracer)?;
+        let publisher = parts::publisher(config, (backlog, sink), &metrics, &tracer)?;
         let accessed = accessed::Watch::spawn(spool.clone(), &config.audit.spool).map_err(AppError::Thread)?;
 
         let status = Status::new(metrics.clone(), spool.clone(), parts::status(config));

@@ -277,22 +277,26 @@ pub fn spool(
     Spool::start(options, Source::new(&config.instance), VERSION, generation, metrics.clone())
 }
 
+/// Where records are published; absent where they are not.
+pub fn sink(config: &Config, metrics: &Metrics) -> Result<Option<KafkaSink>, PartError> {
+    let Some(kafka) = &config.kafka else { return Ok(None) };
+    show_kafka_certificates(config, metrics);
+    let pins = Some(config.audit.spool.join("partitions.json"));
+    let checkpoint_topic = Some(kafka.checkpoint_topic.clone());
+    let options = sink::Options::new(connection(config, kafka), &kafka.topic);
+    let sink = KafkaSink::new(sink::Options { pins, checkpoint_topic, ..options });
+    sink.map(Some).map_err(|error| PartError::Kafka(error.to_string()))
+}
+
 pub fn publisher(
     config: &Config,
-    backlog: Backlog,
+    (backlog, sink): (Backlog, Option<KafkaSink>),
     metrics: &Arc<Metrics>,
     tracer: &Tracer,
 ) -> Result<Option<Publisher>, PartError> {
-    let Some(kafka) = &config.kafka else { return Ok(None) };
-    show_kafka_certificates(config, metrics);
-    let connection = connection(config, kafka);
+    let (Some(kafka), Some(sink)) = (&config.kafka, sink) else { return Ok(None) };
     let topics = [kafka.topic.clone(), kafka.checkpoint_topic.clone()];
-    topics::watch(connection.clone(), topics).map_err(PartError::Thread)?;
-    let pins = Some(config.audit.spool.join("partitions.json"));
-    let checkpoint_topic = Some(kafka.checkpoint_topic.clone());
-    let options = sink::Options { pins, checkpoint_topic, ..sink::Options::new(connection, &kafka.topic) };
-    let sink = KafkaSink::new(options);
-    let sink = sink.map_err(|error| PartError::Kafka(error.to_string()))?;
+    topics::watch(connection(config, kafka), topics).map_err(PartError::Thread)?;
     Publisher::spawn(backlog, sink, publisher::Options::default(), metrics.clone(), tracer.clone())
         .map(Some)
         .map_err(PartError::Thread)

@@ -148,6 +148,11 @@ impl<T> Table<T> {
             }
             next
         });
+        let known = self.known.load();
+        let unknown = names.iter().filter(|name| !known.contains_key(*name)).count();
+        if unknown > 0 {
+            tracing::warn!(unknown, limit = MAX_NAMES, "too many names for a metric, those beyond count as unknown");
+        }
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use countersign::wire::reply;
 use loadtest::figures::Claim;
-use loadtest::stub::{Script, Stub};
-use tokio::io::AsyncWriteExt as _;
+use loadtest::stub::{Answer, Gate, Script, Stub};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::hostile::frames::{self, Heard, Raw, good, whole};
@@ -210,6 +210,31 @@ async fn a_drain_shorter_than_the_idle_time_fails_calls(stub: &Stub) {
     let (summary, missing) = pair.end().await;
     println!("{restarts} restarts: {summary}; {:?}", summary.failures.first());
     assert_eq!(missing, 0, "an answer that came has its record");
+}
+
+/// What was sent behind it used to lie unread when the connection was closed, and the kernel resets such a connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_answer_is_not_lost_to_questions_that_were_sent_ahead() {
+    let gate = Gate::closed();
+    let stub = Stub::start(Answer::allow().held_by(&gate)).await.unwrap();
+    let setup = Countersign::asking(&stub.url()).listen("deadline = \"20s\"\ndrain = \"20s\"");
+    let proxy = setup.authorizer("timeout = \"15s\"").start().await;
+    let asked = question("alice", "s3:GetObject", "reports", "a.txt").to_string();
+    let one = http::request("POST", "/", &[], asked.as_bytes());
+    let mut peer = TcpStream::connect(proxy.address()).await.unwrap();
+    peer.write_all(&[&one[..], &one[..]].concat()).await.unwrap();
+    eventually("the first is asked", async || (stub.asked() == 1).then_some(())).await;
+    proxy.signal("TERM");
+    let draining = async || (http::get(proxy.admin(), "/readyz").await.status == 503).then_some(());
+    eventually("draining begins", draining).await;
+    peer.write_all(&one).await.unwrap();
+    gate.open();
+    let mut heard = Vec::new();
+    peer.read_to_end(&mut heard).await.expect("an end, not a reset");
+    peer.write_all(&one).await.expect("whoever has not read yet that it ends may go on");
+    let (answers, rest) = http::several(&heard);
+    assert!(answers.len() == 1 && answers[0].allowed() && rest.is_empty(), "{}", String::from_utf8_lossy(&heard));
+    assert_eq!(answers[0].header("connection"), Some("close"));
 }
 
 /// Go's transport dials ahead, and may use the connection long after. Up to MinIO's 15 s it is answered.

@@ -9,7 +9,7 @@ use loadtest::stub::{Script, Stub};
 use serde_json::Value;
 
 use crate::support::records::{checked, events, in_spool};
-use crate::support::{Countersign, Running, eventually, question};
+use crate::support::{Countersign, Running, binary, eventually, question};
 
 async fn ask(proxy: &Running, object: &str) -> crate::support::Answer {
     proxy.ask(&question("alice", "s3:GetObject", "reports", object)).await
@@ -43,6 +43,24 @@ async fn a_second_process_on_one_spool_denies_until_the_first_is_gone() {
     assert_eq!(opened.len(), 2, "one chain each");
     assert_eq!(opened[1]["data"]["previous"]["id"], opened[0]["data"]["chain"]["id"]);
     assert_eq!(second.record_of(&answer)["data"]["decision"], "allow");
+}
+
+/// The chain used to be opened first, and was then called unclean by the next start.
+#[test]
+fn a_start_that_librdkafka_refuses_leaves_no_chain_behind() {
+    let home = tempfile::tempdir().unwrap();
+    let (config, spool) = (home.path().join("config.toml"), home.path().join("spool"));
+    let text = format!(
+        "instance = \"test\"\n[listen]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [[authorizer]]\nname = \"a\"\nurl = \"http://127.0.0.1:1/\"\n[audit]\nspool = {spool:?}\n\
+         [kafka]\nbrokers = [\"127.0.0.1:1\"]\ntopic = \"decisions\"\nproperties = {{ \"no.such.property\" = 1 }}\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let ran = Command::new(binary()).arg("serve").arg("--config").arg(&config).output().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned() + &String::from_utf8_lossy(&ran.stdout);
+    assert_eq!(ran.status.code(), Some(64), "{said}");
+    assert!(said.contains("no.such.property"), "{said}");
+    assert!(!spool.exists(), "nothing was begun");
 }
 
 /// A file system of its own; gone with the test.

@@ -198,7 +198,7 @@ pub static PAGES: &[Page] = &[
         about: &[
             "Says whether the trail is `whole`, `whole, gaps declared` (a record names what is missing, or how a process ended) or `broken`, and \
              at which records. It looks for gaps, changes, copies with other bytes, forks, and chains that never closed; with \
-             `--public-key` also for what was forged, and with `--checkpoint-topic` for what was cut off.",
+             `--public-key` also for what was forged, and with `--checkpoint-topic`, or the one of a configuration, for what was cut off.",
             "Records that retention took from the start are no fault, unless `--complete-since` says that they must be there.",
         ],
         exits: &[(0, "Whole, with or without declared gaps."), (1, "Broken."), COULD_NOT, USAGE],

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::{Failure, Openers, SpoolEntries, SpoolReading, Where};
+use super::{Configured, Failure, Openers, SpoolEntries, SpoolReading, Where};
 use crate::app::parts;
 use crate::audit::publisher::Entry;
 use crate::audit::scan::{EpochId, Oldest, Scan, Scanned};
@@ -21,12 +21,11 @@ const POLL: Duration = Duration::from_millis(100);
 pub struct Places;
 
 impl Openers for Places {
-    fn config(&self, path: &Path) -> Result<Where, Failure> {
+    fn config(&self, path: &Path) -> Result<Configured, Failure> {
         let config = config::load(path)?.config;
-        Ok(match &config.kafka {
-            Some(kafka) => Where::Kafka { connection: parts::connection(&config, kafka), topic: kafka.topic.clone() },
-            None => Where::Spool(config.audit.spool),
-        })
+        let Some(kafka) = &config.kafka else { return Ok(Where::Spool(config.audit.spool).into()) };
+        let place = Where::Kafka { connection: parts::connection(&config, kafka), topic: kafka.topic.clone() };
+        Ok(Configured { place, checkpoint_topic: Some(kafka.checkpoint_topic.clone()) })
     }
 
     fn spool(&self, dir: &Path, follow: bool) -> anyhow::Result<SpoolEntries> {

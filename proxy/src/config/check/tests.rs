@@ -216,6 +216,15 @@ fn routes_say_who_decides() {
 }
 
 #[test]
+fn librdkafka_is_handed_nothing_that_it_would_wait_for() {
+    says(
+        "topic =",
+        "properties = { \"ssl.ca.location\" = \"/dev/zero\", \"ssl.crl.location\" = \"/nowhere\" }\ntopic =",
+        &["10:36: `/dev/zero` is neither a regular file nor a directory"],
+    );
+}
+
+#[test]
 fn what_would_lose_records_is_refused() {
     let properties = "properties = { acks = 1, security.protocol = \"x\", \"linger.ms\" = 5, \"x\" = 1.5, \
                       \"sasl.password\" = { env = \"NONE\" } }\ntopic =";
