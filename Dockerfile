@@ -21,7 +21,10 @@ RUN mkdir -p proxy/src proxy/benches proxy/tests/integration loadtest/src \
 
 # The dependencies, OpenSSL and librdkafka among them, in a layer that a change of the code leaves as it is; then the code.
 FROM manifests AS build
-RUN cargo build --release --locked --package countersign
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends cmake \
+ && rm -rf /var/lib/apt/lists/* \
+ && cargo build --release --locked --package countersign
 ARG COUNTERSIGN_COMMIT=
 ENV COUNTERSIGN_COMMIT=${COUNTERSIGN_COMMIT}
 COPY proxy proxy
