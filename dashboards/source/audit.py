@@ -10,7 +10,8 @@ SPOOL = value("countersign_spool_bytes", by="instance")
 UNDELIVERED = value("countersign_spool_undelivered_bytes", by="instance")
 LIMIT = value("countersign_spool_limit_bytes", by="instance")
 DISK = f"({SPOOL} + {value('countersign_spool_filesystem_available_bytes', by='instance')})"
-ROOM = f"(({LIMIT} <= {DISK}) or {DISK}) - {UNDELIVERED}"
+MOST = f"(({LIMIT} <= {DISK}) or {DISK})"
+ROOM = f"{MOST} - {UNDELIVERED}"
 LEFT = f"({ROOM}) / {rate(APPENDED, by='instance')}"
 AGES = colours((None, "green"), (60, "orange"), (600, "red"))
 HOURS = colours((None, "red"), (3600, "orange"), (4 * 3600, "green"))
@@ -48,8 +49,9 @@ ROOM_LEFT = [
     lines("Time left without Kafka", "Until undelivered records fill the spool or the disk, at the present rate and if none "
           "is delivered any more. Below an hour: mend Kafka now, or raise `audit.max_size` if the disk has room.",
           [Target(LEFT, "{{instance}}")], unit="s", width=8, limits=HOURS),
-    lines("Undelivered share of the spool", "At 100 % everything is denied with `audit_unavailable`. Delivered records do not "
-          "count: they give way.", [Target(f"{UNDELIVERED} / {LIMIT}", "{{instance}}")], unit="percentunit", maximum=1,
+    lines("Undelivered share of the spool", "Of its limit, or of what the disk has room for where that is less. At 100 % everything "
+          "is denied with `audit_unavailable`. Delivered records do not count: they give way.",
+          [Target(f"{UNDELIVERED} / {MOST}", "{{instance}}")], unit="percentunit", maximum=1,
           width=8, limits=colours((None, "green"), (0.5, "orange"), (0.8, "red"))),
     lines("Spool size", "At the limit, delivered segments give way; if undelivered ones fill it, everything is denied.",
           [Target(SPOOL, "{{instance}}: spool"), Target(UNDELIVERED, "{{instance}}: undelivered"),

@@ -20,8 +20,8 @@ NOW = [
            "it jumps, see whether faults jump with it: then something is broken. If not, a policy has changed.",
            [Target(f"{rate(DECISIONS, DENIED)} / {rate(DECISIONS, OUTCOME)}")], unit="percentunit", maximum=1,
            words=[QUIET], limits=colours((None, "green"), (0.1, "orange"), (0.5, "red"))),
-    number("Faults per second", "Denies because something failed. Each is somebody who was refused for no reason of their "
-           "own. *Faults by reason* says whose fault it is.", [Target(rate(FAULTS, ROUTE))], unit="ops",
+    number("Faults per second", "Refused because something failed, not because a policy said so. *Faults by reason* says "
+           "whose fault it is; side `caller` may be a scanner.", [Target(rate(FAULTS, ROUTE))], unit="ops",
            limits=colours((None, "green"), (0.01, "orange"), (1, "red"))),
     number("Last decision", "How long ago. On a busy store, minutes mean that MinIO cannot reach us or no longer asks: "
            "check MinIO's policy plugin settings.",

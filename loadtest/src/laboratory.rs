@@ -170,7 +170,7 @@ impl Laboratory {
         self.install(recipes::custom_resources).await
     }
 
-    /// A program from the distribution's packages, such as `("wrk", "wrk")`.
+    /// A program from the distribution's packages, such as `("promtool", "prometheus")`.
     /// # Errors
     /// When it is missing and we may not install it.
     pub async fn debian_program(&self, program: &str, package: &str) -> Result<PathBuf> {

@@ -21,6 +21,11 @@ const ALLOW: &[u8] = br#"{"result":true}"#;
 /// Connections that the proxy keeps to the other server: more than there are questions at once.
 const KEPT: usize = 2048;
 
+/// Threads that a server takes by itself on this machine.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
 /// Answer a constant, or pass through: a peer of `loadtest peers`, which starts it itself
 #[derive(Debug, clap::Args)]
 pub struct Command {
@@ -30,7 +35,8 @@ pub struct Command {
     /// Pass questions on to this server instead of answering them
     #[arg(long)]
     to: Option<SocketAddr>,
-    #[arg(long, default_value_t = 2)]
+    /// As many as there are cores, unless said: what Countersign has
+    #[arg(long, default_value_t = cores())]
     threads: usize,
 }
 

@@ -1,7 +1,7 @@
 //! Timed claims and how each is proved: by name, side by side with its peers, in one run on one machine.
 //!
 //! `loadtest prove NAME` runs a scenario of [`SCENARIOS`] and fails when a limit does not hold. Every figure about speed
-//! that a page of this project names has its scenario here. A scenario is one file beside `cached.rs` and one line in
+//! that a page of this project names has its scenario here. A scenario is a function of a file in `prove/` and an entry of
 //! the table; starting parts, taking turns and reading processes are shared.
 
 use std::fmt;

@@ -6,7 +6,7 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use countersign::audit::chain::Chain;
@@ -29,6 +29,8 @@ use uuid::Uuid;
 /// Entries of the cache that is looked into.
 const CACHED: usize = 100_000;
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes, at most. Segments are as large as by default.
+const SPOOL: u64 = 512 << 20;
 
 fn body() -> Bytes {
     Question::read().size(loadtest::load::QUESTION_SIZE).body().into()
@@ -153,10 +155,13 @@ fn append(bench: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     // On a disk: a sync costs nothing in memory.
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
-    let options = Options::new(directory.path());
+    // Nobody ships what is appended: the oldest gives way, however long this runs.
+    let options = Options { max_size: SPOOL, deliver: false, ..Options::new(directory.path()) };
     let metrics = Metrics::new(&Names::default());
     let (spool, _backlog) = Spool::start(options, Source::new("bench"), "0.0", "g", metrics).unwrap();
+    let begun = Instant::now();
     while !spool.is_available() {
+        assert!(begun.elapsed() < PATIENCE, "the spool in {} cannot be written", directory.path().display());
         std::thread::sleep(Duration::from_millis(5));
     }
     let draft = draft(&request(), &decided(), &Source::new("bench"));

@@ -5,7 +5,7 @@ pub mod purge;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, StatusCode};
+use parking_lot::Mutex;
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -33,6 +34,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that wait or are being answered; more are closed at once.
 const MAX_CONNECTIONS: usize = 64;
+/// Between two lines of the log about those.
+const REMIND: Duration = Duration::from_secs(60);
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
@@ -65,6 +68,15 @@ pub struct Admin {
     purge: Option<Purge>,
     status: Option<Arc<Status>>,
     connections: Semaphore,
+    refused: Mutex<Connections>,
+}
+
+/// Connections that were closed at once.
+#[derive(Debug, Default)]
+struct Connections {
+    /// Since the last line of the log.
+    refused: u64,
+    said: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -114,9 +126,24 @@ impl Answer {
     }
 }
 
+impl Connections {
+    /// Says whether it was told.
+    fn count(&mut self, now: Instant) -> bool {
+        self.refused += 1;
+        if self.said.is_some_and(|before| now.saturating_duration_since(before) < REMIND) {
+            return false;
+        }
+        self.said = Some(now);
+        let refused = std::mem::take(&mut self.refused);
+        tracing::warn!(refused, limit = MAX_CONNECTIONS, "admin listener is full: scrapes and probes go unanswered");
+        true
+    }
+}
+
 impl Admin {
     pub fn new(metrics: Arc<Metrics>, readiness: Readiness) -> Self {
-        Self { metrics, readiness, purge: None, status: None, connections: Semaphore::new(MAX_CONNECTIONS) }
+        let (connections, refused) = (Semaphore::new(MAX_CONNECTIONS), Mutex::default());
+        Self { metrics, readiness, purge: None, status: None, connections, refused }
     }
 
     /// Lets those who may take answers of the cache back.
@@ -185,7 +212,10 @@ impl HttpServerApp for Admin {
         mut session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        let _permit = self.connections.try_acquire().ok()?;
+        let Ok(_permit) = self.connections.try_acquire() else {
+            self.refused.lock().count(Instant::now());
+            return None;
+        };
         match timeout(READ_TIMEOUT, session.read_request()).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false) | Err(_)) | Err(_) => return None,
@@ -219,6 +249,17 @@ mod tests {
         assert_eq!(admin.answer(&Method::GET, "/readyz").status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(admin.answer(&Method::GET, "/livez").status, StatusCode::OK);
         assert_eq!(admin.answer(&Method::GET, "/healthz").status, StatusCode::OK);
+    }
+
+    #[test]
+    fn refused_connections_are_told_of_once_a_minute_and_all() {
+        let (mut refused, began) = (Connections::default(), Instant::now());
+        assert!(refused.count(began));
+        let later = |seconds| began + Duration::from_secs(seconds);
+        assert!(!(1..60).any(|second| refused.count(later(second))));
+        assert_eq!(refused.refused, 59);
+        assert!(refused.count(later(60)));
+        assert_eq!(refused.refused, 0);
     }
 
     #[test]

@@ -60,8 +60,6 @@ pub enum AppError {
     Spool(#[from] StartError),
     #[error("cannot listen on {address}: {error}")]
     Bind { address: SocketAddr, error: std::io::Error },
-    #[error("cannot publish: {0}")]
-    Publish(String),
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
@@ -70,8 +68,9 @@ impl AppError {
     /// Whether editing the configuration, or what it points to, is the remedy.
     pub fn is_configuration(&self) -> bool {
         match self {
+            Self::Part(PartError::Thread(_)) | Self::Spool(StartError::Thread(_)) => false,
             Self::Part(_) | Self::Spool(_) => true,
-            Self::Bind { .. } | Self::Publish(_) | Self::Thread(_) => false,
+            Self::Bind { .. } | Self::Thread(_) => false,
         }
     }
 }
@@ -110,9 +109,12 @@ impl App {
         let decider = parts::decider(config, 1, &metrics)?;
         let tracer = parts::tracer(config, &metrics)?;
         let privacy = parts::privacy(config)?;
+        let secure = parts::secure(config)?;
+        let sink = parts::sink(config, &metrics)?;
+        // From here on there is a chain, which only `run` closes.
         let (spool, backlog) = parts::spool(config, &privacy, &generation, &metrics)?;
-        let publisher = parts::publisher(config, backlog, &metrics, &tracer)?;
-        let accessed = accessed::Watch::spawn(spool.clone(), &config.audit.spool).map_err(StartError::Thread)?;
+        let publisher = parts::publisher(config, (backlog, sink), &metrics, &tracer)?;
+        let accessed = accessed::Watch::spawn(spool.clone(), &config.audit.spool).map_err(AppError::Thread)?;
 
         let status = Status::new(metrics.clone(), spool.clone(), parts::status(config));
         let looking = status.watch().map_err(AppError::Thread)?;
@@ -123,7 +125,6 @@ impl App {
         let purge = parts::purge(&access, &pipeline);
         let admin = Admin::new(metrics.clone(), readiness.clone()).showing(status).purging(purge);
         let options = parts::front(config);
-        let secure = parts::secure(config)?;
         metrics.listener_certificate(parts::listener_certificate(config, secure.as_deref()));
         let front = Arc::new(Front::new(pipeline.clone(), spool.clone(), metrics.clone(), draining.clone(), options));
         front.secure(secure);
@@ -202,4 +203,22 @@ fn service<A>(name: &str, app: A, address: SocketAddr, threads: Option<usize>) -
     service.add_tcp(&address.to_string());
     service.threads = threads;
     service
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// systemd starts a process again, unless it ended with what says that its configuration is wrong.
+    #[test]
+    fn a_want_of_threads_is_no_mistake_in_the_configuration() {
+        let none = || std::io::Error::from(std::io::ErrorKind::WouldBlock);
+        let wants: [AppError; 3] =
+            [AppError::Thread(none()), PartError::Thread(none()).into(), StartError::Thread(none()).into()];
+        for want in wants {
+            assert!(!want.is_configuration(), "{want}");
+        }
+        assert!(AppError::from(StartError::Symlink("/spool".into())).is_configuration());
+        assert!(AppError::from(PartError::Kafka("a property".to_owned())).is_configuration());
+    }
 }

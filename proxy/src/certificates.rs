@@ -1,7 +1,10 @@
 //! Reads certificates and keys, and says when they end. Not what they are good for: whom an authorizer's certificate must
 //! name is `authorizer::tls`, what the decision endpoint shows is `front::secure`, what librdkafka will read is
-//! `kafka::certificates`: the only callers.
+//! `kafka::certificates`. Called by these, and for its clock and its errors by `check`. Also the one way to read a small file
+//! that is somebody else's, for whoever reads secrets: `config` and `kafka::token`.
 
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
@@ -10,15 +13,37 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use secrecy::zeroize::Zeroizing;
 
+/// Of a file with certificates, keys or a store: far above a system's bundle of all authorities (bytes).
+pub const LARGEST: u64 = 4 << 20;
+
+/// What a regular file of at most `most` bytes holds. Symlinks are followed, for Kubernetes mounts secrets as such; anything
+/// but a regular file is refused before it is opened, for a pipe would make us wait.
+pub fn content(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = fs::metadata(path)?;
+    if !file.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    // Room for all of it at once: what grows leaves copies behind that nobody wipes.
+    let mut content = Vec::with_capacity(usize::try_from(file.len().min(most)).unwrap_or_default() + 64);
+    File::open(path)?.take(most + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > most {
+        return Err(io::Error::other(format!("longer than {} KiB", most / 1024)));
+    }
+    Ok(content)
+}
+
 /// Why a file cannot serve. Names the file and nothing of what it holds.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
     #[error("`{}` cannot be read: {error}", path.display())]
-    Unreadable { path: PathBuf, error: std::io::Error },
+    Unreadable { path: PathBuf, error: io::Error },
     #[error("`{}` holds no usable {what}", path.display())]
     Unusable { path: PathBuf, what: &'static str },
     #[error("the key in `{}` does not belong to the certificate", .0.display())]
     WrongKey(PathBuf),
+    /// Whoever is to use it may know forms that are not read here: old ciphers, for one, which OpenSSL has left out.
+    #[error("`{}` holds no usable PKCS #12 store, or needs another password", .0.display())]
+    Store(PathBuf),
 }
 
 /// What a file or a setting holds, and its name for messages. Wiped when it goes, for it may be a key.
@@ -29,8 +54,8 @@ pub struct Text {
 
 impl Text {
     pub fn of_file(path: &Path) -> Result<Self, CertificateError> {
-        let bytes = std::fs::read(path);
-        let bytes = bytes.map_err(|error| CertificateError::Unreadable { path: path.to_owned(), error })?;
+        let bytes =
+            content(path, LARGEST).map_err(|error| CertificateError::Unreadable { path: path.to_owned(), error })?;
         Ok(Self { from: path.to_owned(), bytes: Zeroizing::new(bytes) })
     }
 
@@ -63,7 +88,7 @@ impl Text {
 
     /// The chain in a PKCS #12 store that has a key as well, leaf first.
     pub fn store(&self, password: &str) -> Result<Vec<X509>, CertificateError> {
-        let unusable = || self.unusable("PKCS #12 store, or needs another password");
+        let unusable = || CertificateError::Store(self.from.clone());
         let store = Pkcs12::from_der(&self.bytes).and_then(|store| store.parse2(password)).map_err(|_| unusable())?;
         let (Some(leaf), Some(_)) = (store.cert, store.pkey) else { return Err(unusable()) };
         Ok(std::iter::once(leaf).chain(store.ca.into_iter().flatten()).collect())
@@ -109,6 +134,17 @@ mod tests {
         let mut builder = X509::builder().unwrap();
         builder.set_not_after(&Asn1Time::from_unix(unix_now() + days * DAY).unwrap()).unwrap();
         builder.build()
+    }
+
+    #[test]
+    fn nothing_is_waited_for_or_read_without_end() {
+        let said = |path: &Path| Text::of_file(path).err().unwrap().to_string();
+        for odd in ["/dev/zero", "/"] {
+            assert_eq!(said(Path::new(odd)), format!("`{odd}` cannot be read: not a regular file"));
+        }
+        let large = tempfile::NamedTempFile::new().unwrap();
+        large.as_file().set_len(LARGEST + 1).unwrap();
+        assert!(said(large.path()).ends_with("longer than 4096 KiB"));
     }
 
     #[test]

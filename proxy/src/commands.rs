@@ -97,7 +97,7 @@ impl Command {
             Self::Explain(args) => read(explain::run(&args, &Places)),
             Self::Reconcile(args) => read(reconcile::run(&args, &Places)),
             Self::Verify(args) => read(verify::run(&args, &Places)),
-            Self::Pseudonym(args) => pseudonym::run(&args),
+            Self::Pseudonym(args) => read(pseudonym::run(&args)),
             Self::Purge(args) => purge::run(&args),
             Self::Replay(args) => read(replay::run(&args, &Places)),
             Self::Publish(args) => read(publish::run(&args)),
@@ -108,7 +108,7 @@ impl Command {
     }
 }
 
-/// How a reading command ended.
+/// How a command ended that tells wrong usage from what could not be done.
 fn read(done: Result<Exit, Failure>) -> anyhow::Result<Exit> {
     match done {
         Ok(exit) => Ok(exit),

@@ -194,6 +194,7 @@ impl Decider {
     /// one's from now on.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
+        self.memory.retire();
         for authorizer in &self.authorizers {
             authorizer.retire();
         }

@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::audit::spool::Spool;
-use crate::front::body::{BodyError, linger, read_body};
+use crate::front::body::{BodyError, end, linger, read_body};
 use crate::front::secure::Secure;
 use crate::front::tokens::Tokens;
 use crate::metrics::{FrontOutcome, Metrics};
@@ -177,6 +177,7 @@ impl Front {
         if !whole || self.draining.begun() {
             session.set_keepalive(None);
         }
+        let is_last = session.get_keepalive().is_none();
         let written = tokio::time::timeout(WRITE_TIMEOUT, self.write(&mut session, &reply)).await;
         reply.left();
         written.ok()?.ok()?;
@@ -184,7 +185,17 @@ impl Front {
             linger(session, LINGER).await;
             return None;
         }
-        session.finish().await.ok()?
+        if is_last {
+            // Or the framework closes it, and does not say whether the next question was sent ahead.
+            session.set_keepalive(Some(0));
+        }
+        // Where the peer has said that it ends, that is said in TLS, which a peer that takes nothing can hold up.
+        let stream = tokio::time::timeout(WRITE_TIMEOUT, session.finish()).await.ok()?.ok()??;
+        if !is_last {
+            return Some(stream);
+        }
+        end(stream, LINGER).await;
+        None
     }
 
     async fn exchange(&self, session: &mut ServerSession) -> Exchange {

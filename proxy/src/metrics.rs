@@ -176,7 +176,7 @@ impl Metrics {
     }
 
     /// After a reload: the generation in force. Counters of names that went stay, because one that vanishes reads as a
-    /// restart; no breaker of theirs is open.
+    /// restart; no breaker of theirs is open, and no cache of theirs in use.
     pub fn reloaded(&self, names: &Names) {
         self.series.extend(names);
         self.series.retire(names);
@@ -291,11 +291,7 @@ impl Metrics {
     }
 
     pub fn cache_enabled(&self, route: &str, enabled: bool) {
-        self.series.routes.with(Some(route), |route| {
-            if let Some(gauge) = &route.cache_enabled {
-                gauge.set(i64::from(enabled));
-            }
-        });
+        self.series.cache_enabled(route, enabled);
     }
 
     pub fn audit_available(&self, available: bool) {

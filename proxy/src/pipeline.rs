@@ -87,8 +87,10 @@ impl InForce {
         Self { decider, places: Arc::new(Semaphore::new(options.max_in_flight)), options }
     }
 
-    /// What comes after this. As long as the limit is the same, so are the places: reloads must not add up to more.
-    fn followed_by(&self, decider: Option<Arc<Decider>>, options: Options) -> Self {
+    /// What comes after this. As long as the limit is the same, so are the places: reloads must not add up to more. What is
+    /// hidden, and how, changes with a restart only: a key that nobody has tells equal questions apart until then.
+    fn followed_by(&self, decider: Option<Arc<Decider>>, options: impl FnOnce(Privacy) -> Options) -> Self {
+        let options = options(self.options.privacy.clone());
         let next = Self::new(decider.unwrap_or_else(|| self.decider.clone()), options);
         let is_same = next.options.max_in_flight == self.options.max_in_flight;
         if is_same { Self { places: self.places.clone(), ..next } } else { next }
@@ -142,12 +144,12 @@ impl Pipeline {
         Self { in_force, spool, tracer, metrics }
     }
 
-    /// From the next question on, other options, and another decider if there is one. Questions on their way are decided
-    /// by what was in force when they came.
-    pub fn replace(&self, decider: Option<Decider>, options: Options) {
+    /// From the next question on, other options, made with the privacy that stays in force, and another decider if there is
+    /// one. Questions on their way are decided by what was in force when they came.
+    pub fn replace(&self, decider: Option<Decider>, options: impl FnOnce(Privacy) -> Options) {
         let before = self.in_force.load_full();
         let decider = decider.map(|decider| {
-            decider.report_to(self.spool.clone(), options.privacy.clone());
+            decider.report_to(self.spool.clone(), before.options.privacy.clone());
             before.decider.retire();
             Arc::new(decider)
         });

@@ -24,7 +24,7 @@ mod spans;
 /// Where spans go and which decisions are worth it.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The collector, without `/v1/traces`. `http` or `https`.
+    /// Where the collector takes traces, with its path. `http` or `https`.
     pub endpoint: String,
     /// Sent with every export; may hold credentials.
     pub headers: Vec<(HeaderName, HeaderValue)>,

@@ -1,6 +1,6 @@
 //! The version of every part, and nothing else: to move to a newer one, change it here and run the laboratory's tests.
 //!
-//! What comes from the distribution's packages (nginx, Prometheus, kcat, wrk, strace) has the distribution's version;
+//! What comes from the distribution's packages (nginx, Prometheus, Chromium, kcat, jq, strace) has the distribution's version;
 //! a report that compares with such a part names the version it found.
 
 /// Kafka from Maven Central. Its classes are run directly, the distribution's shell scripts are not part of it.

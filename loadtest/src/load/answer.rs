@@ -59,7 +59,8 @@ enum Framing {
     Chunked,
 }
 
-/// The first answer in `buffer` if all of it is there. /// Informational answers before it are skipped; bytes after it are malformed, since only one question was asked.
+/// The first answer in `buffer` if all of it is there. Informational answers before it are skipped; bytes after it are
+/// malformed, since only one question was asked.
 pub(super) fn read(mut buffer: &[u8], wanted: Wanted) -> Result<Option<Answer>, Malformed> {
     loop {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];

@@ -34,8 +34,8 @@ struct Figure {
 enum Good {
     More,
     Less,
-    /// None may come: questions without an answer.
-    None,
+    /// Not one more: questions without an answer.
+    NoMore,
     /// Told, and not judged.
     Either,
 }
@@ -74,13 +74,20 @@ fn figures(before: &Report, after: &Report) -> Vec<Figure> {
         of("p99 µs", Good::Less, |report| report.latency.p99_us),
         of("p99.9 µs", Good::Less, |report| report.latency.p999_us),
         of("max µs", Good::Either, |report| report.latency.max_us),
+        // A server that refuses does so faster than one that decides.
+        of("allow %", Good::More, |report| 100.0 * report.allow as f64 / report.answers().max(1) as f64),
+        of("not 200", Good::NoMore, |report| refused(report) as f64),
         of("allow", Good::Either, |report| report.allow as f64),
         of("deny", Good::Either, |report| report.deny as f64),
         of("other", Good::Either, |report| report.other as f64),
-        of("failed, unsent", Good::None, |report| (report.failed() + report.unsent) as f64),
+        of("failed, unsent", Good::NoMore, |report| (report.failed() + report.unsent) as f64),
         of("sent MB", Good::Either, |report| report.sent_bytes as f64 / 1e6),
         of("received MB", Good::Either, |report| report.received_bytes as f64 / 1e6),
     ]
+}
+
+fn refused(report: &Report) -> u64 {
+    report.statuses.iter().filter(|(status, _)| **status != 200).map(|(_, count)| count).sum()
 }
 
 impl Figure {
@@ -89,7 +96,7 @@ impl Figure {
         let fine = match self.good {
             Good::More => self.after >= self.before * (1.0 - tolerance),
             Good::Less => self.after <= self.before * (1.0 + tolerance),
-            Good::None => self.after <= self.before,
+            Good::NoMore => self.after <= self.before,
             Good::Either => true,
         };
         !fine
@@ -105,8 +112,30 @@ mod tests {
         let worse = |good, after| Figure { name: "x", before: 100.0, after, good }.is_worse(0.05);
         assert!(!worse(Good::More, 95.0) && worse(Good::More, 94.9) && !worse(Good::More, 500.0));
         assert!(!worse(Good::Less, 105.0) && worse(Good::Less, 105.1) && !worse(Good::Less, 5.0));
-        assert!(!worse(Good::None, 100.0) && worse(Good::None, 101.0) && !worse(Good::Either, 0.0));
+        assert!(!worse(Good::NoMore, 100.0) && worse(Good::NoMore, 101.0) && !worse(Good::Either, 0.0));
         assert!(worse(Good::More, f64::NAN));
         assert_eq!((ratio(2.0, 3.0), ratio(0.0, 3.0)), ("1.50".to_owned(), "-".to_owned()));
+    }
+
+    fn report(allow: u64, deny: u64, statuses: &str) -> Report {
+        let text = format!(
+            r#"{{"connections":1,"rate":null,"seconds":1.0,"allow":{allow},"deny":{deny},"other":0,"statuses":{statuses},
+                "reasons":{{}},"sent_bytes":1,"received_bytes":1,"failures":{{}},"unsent":0,"per_second":1.0,
+                "latency":{{"mean_us":1.0,"p50_us":1.0,"p90_us":1.0,"p99_us":1.0,"p999_us":1.0,"max_us":1.0}},
+                "not_remembered":0}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn who_refuses_is_worse_however_fast() {
+        let before = report(100, 0, r#"{"200":100}"#);
+        let worse = |after: &Report| {
+            let all = figures(&before, after);
+            all.iter().filter(|figure| figure.is_worse(0.05)).map(|figure| figure.name).collect::<Vec<_>>()
+        };
+        assert_eq!(worse(&report(100, 0, r#"{"200":100}"#)), [""; 0]);
+        assert_eq!(worse(&report(90, 10, r#"{"200":100}"#)), ["allow %"]);
+        assert_eq!(worse(&report(0, 100, r#"{"503":100}"#)), ["allow %", "not 200"]);
     }
 }

@@ -11,10 +11,13 @@ use crate::question::Question;
 
 /// As in the workspace's manifest, which a test holds it to.
 const PINGORA: &str = "0.9.1";
-/// As many as the machine that the figures are about has cores.
-const WORKERS: u16 = 2;
 /// So that no connection ends during a run.
 const NO_LIMIT: &str = "keepalive_requests 1000000000; keepalive_timeout 1h;";
+
+/// As many as this machine has cores: what Countersign, OPA and the pingora peers take by themselves.
+fn workers() -> u16 {
+    u16::try_from(crate::peers::cores()).unwrap_or(u16::MAX)
+}
 
 /// The question that everyone answers: a read that the sample policy allows.
 pub(super) fn question() -> Question {
@@ -39,7 +42,7 @@ pub(super) async fn nginx(lab: &Laboratory) -> anyhow::Result<Nginx> {
         "{NO_LIMIT}\nserver {{ listen 127.0.0.1:{{port}} backlog=4096; default_type application/json;\n\
          location / {{ return 200 '{{\"result\":true}}'; }} }}"
     );
-    Ok(lab.nginx().workers(WORKERS).config(&constant).start().await?)
+    Ok(lab.nginx().workers(workers()).config(&constant).start().await?)
 }
 
 /// nginx passing to whatever answers on this port.
@@ -49,7 +52,7 @@ pub(super) async fn nginx_passing(lab: &Laboratory, to: u16) -> anyhow::Result<N
          server {{ listen 127.0.0.1:{{port}} backlog=4096;\n\
          location / {{ proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_pass http://constant; }} }}"
     );
-    Ok(lab.nginx().workers(WORKERS).config(&proxy).start().await?)
+    Ok(lab.nginx().workers(workers()).config(&proxy).start().await?)
 }
 
 /// The binary that the peers built with pingora are in: this one.

@@ -21,16 +21,18 @@ pub(super) struct Memory {
 
 /// What is resident of the process and its living descendants.
 pub(super) fn memory(pid: u32) -> anyhow::Result<Memory> {
-    let mut sum = Memory { resident: 0, peak: 0 };
-    for pid in family(&every_stat()?, pid) {
-        let file = format!("/proc/{pid}/status");
-        let status = fs::read_to_string(&file).with_context(|| format!("cannot read `{file}`"))?;
-        let Memory { resident, peak } =
-            parse_memory(&status).with_context(|| format!("`{file}` says nothing of memory: the process has ended"))?;
+    let mut sum = memory_of(pid).with_context(|| format!("process {pid} has ended"))?;
+    for child in family(&every_stat()?, pid).into_iter().filter(|child| *child != pid) {
+        // One that has ended since it was seen holds nothing any more.
+        let Memory { resident, peak } = memory_of(child).unwrap_or(Memory { resident: 0, peak: 0 });
         sum = Memory { resident: sum.resident + resident, peak: sum.peak + peak };
     }
-    anyhow::ensure!(sum.resident > 0, "process {pid} has ended");
     Ok(sum)
+}
+
+/// Of this one alone; `None`: it has ended.
+fn memory_of(pid: u32) -> Option<Memory> {
+    parse_memory(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
 }
 
 /// Processor time, user and system, of the process and its living descendants. Resolution: 10 ms for each.

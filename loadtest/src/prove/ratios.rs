@@ -33,6 +33,9 @@ const UNCACHED: [Ratio; 2] =
     [of(Entrant::UncachedSynced, Entrant::PingoraProxy, 1.2), of(Entrant::UncachedOpa, Entrant::OpaLog, 1.0)];
 /// Of resident memory, with the cache in use.
 const MEBIBYTES: f64 = 150.0;
+/// Of the load generator's one thread in a turn: beyond this it was the generator that was measured, and a peer that could do
+/// more brings its ratio closer to one.
+const GENERATOR_BUSY: f64 = 0.95;
 /// What a decision of one client may take longer than one sync.
 const BESIDE_A_SYNC_US: f64 = 40.0;
 
@@ -99,6 +102,10 @@ fn limits(entrants: &[Entrant], rows: &[Row]) -> Vec<Limit> {
             Limit::new(format!("{} / {}", one.name(), other.name()), value, Bound::AtLeast(*least)).spread(spread)
         })
         .collect();
+    if !limits.is_empty() {
+        let busiest = rows.iter().map(|row| row.client_busy).reduce(f64::max).unwrap_or(f64::NAN);
+        limits.push(Limit::new("busy share of the load generator, at most", busiest, Bound::Below(GENERATOR_BUSY)));
+    }
     if there(Entrant::CachedSynced) {
         let row = rows.iter().find(|row| row.contender == Entrant::CachedSynced.name());
         let resident = row.map_or(f64::NAN, |row| mebibytes(row.resident));
@@ -149,6 +156,16 @@ mod tests {
             };
             assert!(holds(least * 1000.0) && !holds(least * 1000.0 - 1.0), "{} {}", one.name(), other.name());
         }
+    }
+
+    #[test]
+    fn a_ratio_is_not_proved_by_a_generator_at_its_limit() {
+        let Ratio { one, other, .. } = CACHED[0];
+        let holds = |client_busy| {
+            let peer = Row { client_busy, ..row(other, 1.0, 1.0) };
+            limits(&[one, other], &[row(one, 1000.0, 1.0), peer]).iter().all(|limit| limit.holds)
+        };
+        assert!(holds(0.94) && !holds(0.95));
     }
 
     #[test]

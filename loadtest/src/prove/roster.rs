@@ -37,6 +37,7 @@ pub enum Entrant {
     UncachedOpa,
     NginxConstant,
     PingoraConstant,
+    OneClientConstant,
     PingoraProxy,
     NginxProxy,
     Opa,
@@ -59,6 +60,7 @@ impl Entrant {
             Self::UncachedOpa => "uncached, OPA, synced",
             Self::NginxConstant => "nginx constant",
             Self::PingoraConstant => "pingora constant",
+            Self::OneClientConstant => "one client, pingora constant",
             Self::PingoraProxy => "pingora ProxyHttp",
             Self::NginxProxy => "nginx proxy_pass",
             Self::Opa => "OPA",
@@ -80,6 +82,7 @@ impl Entrant {
             Self::OneClient
             | Self::NginxConstant
             | Self::PingoraConstant
+            | Self::OneClientConstant
             | Self::PingoraProxy
             | Self::NginxProxy
             | Self::Opa
@@ -202,6 +205,11 @@ impl Making<'_> {
             Entrant::PingoraConstant => {
                 let constant = self.constant().await?;
                 (constant.url(), peers::pid(constant)?)
+            }
+            Entrant::OneClientConstant => {
+                let constant = self.constant().await?;
+                let (url, pid) = (constant.url(), peers::pid(constant)?);
+                return Ok(Contender { name, work: Work::Server { url, pid, connections: Some(1) } });
             }
             Entrant::NginxConstant | Entrant::NginxProxy | Entrant::PingoraProxy | Entrant::OpaLog => {
                 self.peer(entrant).await?

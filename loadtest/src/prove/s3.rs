@@ -89,8 +89,7 @@ async fn measured(options: &Options, what: &What) -> anyhow::Result<Outcome> {
     let sides = stand.sides.len().max(1);
     for round in 0..options.rounds {
         for group in cells.chunks_mut(sides) {
-            // Each round begins with another one: nobody always follows the same neighbour.
-            for index in (0..sides).map(|offset| (round + offset) % sides) {
+            for index in turns::order(round, sides) {
                 let Some(cell) = group.get_mut(index) else { continue };
                 let turn = turn(options, cell).await?;
                 eprintln!("round {} {:<32} {:>8.0}/s", round + 1, cell.name(), turn.per_second);

@@ -203,7 +203,7 @@ impl<'a> Bench<'a> {
     async fn side_by_side(&self, proved: &Proved, points: &[Point]) -> anyhow::Result<Vec<Row>> {
         let mut all: Vec<Vec<Turn>> = points.iter().map(|_| Vec::new()).collect();
         for round in 0..self.options.rounds {
-            for index in (0..points.len()).map(|offset| (round + offset) % points.len()) {
+            for index in turns::order(round, points.len()) {
                 if let (Some(point), Some(turns)) = (points.get(index), all.get_mut(index)) {
                     turns.push(self.turn(proved, point).await?);
                 }

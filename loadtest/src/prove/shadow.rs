@@ -6,14 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use super::aside::Aside;
 use super::countersign::Proved;
 use super::outcome::{Bound, Limit, Outcome, Row};
-use super::turns::median;
-use super::{Options, countersign, peers, process};
-use crate::laboratory::{Laboratory, http};
+use super::turns::{self, Turn};
+use super::{Options, countersign, peers, scrape};
+use crate::laboratory::Laboratory;
 use crate::load::{Load, Mix};
 use crate::stub::{Script, Stub};
 use crate::up;
@@ -27,17 +27,6 @@ const P99: f64 = 2.0;
 const MEBIBYTES: f64 = 64.0;
 
 const OFF: &str = "[cache]\nallow_ttl = \"0s\"\ndeny_ttl = \"0s\"\n";
-
-#[derive(Debug, Default)]
-struct Turns {
-    p50: Vec<f64>,
-    p99: Vec<f64>,
-    cpu: Vec<f64>,
-    client: Vec<f64>,
-    rates: Vec<f64>,
-    resident: u64,
-    peak: u64,
-}
 
 pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
     let binary = up::binary().await?;
@@ -55,13 +44,13 @@ pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
         ("one that hangs", start(tried(&hangs, "breaker = { failures = 10000 }\n")).await?),
         ("one that differs", start(tried(&differs, "")).await?),
     ];
-    let mut turns: Vec<Turns> = contenders.iter().map(|_| Turns::default()).collect();
+    let mut turns: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
     for round in 0..options.rounds {
-        for index in (0..contenders.len()).map(|offset| (round + offset) % contenders.len()) {
+        for index in turns::order(round, contenders.len()) {
             if let (Some((name, proved)), Some(turns)) = (contenders.get(index), turns.get_mut(index)) {
-                turn(options, proved, turns).await?;
-                let (p50, p99) = (turns.p50.last().unwrap_or(&0.0), turns.p99.last().unwrap_or(&0.0));
-                eprintln!("round {} {name:<18} p50 {p50:>6.0} µs p99 {p99:>7.0} µs", round + 1);
+                let turn = turn(options, name, proved).await?;
+                eprintln!("round {} {name:<18} p50 {:>6.0} µs p99 {:>7.0} µs", round + 1, turn.p50_us, turn.p99_us);
+                turns.push(turn);
             }
         }
     }
@@ -71,8 +60,8 @@ pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
     let differing = counted(different, "would_deny").await?;
     ensure!(dropped > 0.0, "the shadow that hangs never ran out of places: that would prove nothing");
     ensure!(differing > 0.0, "the shadow that differs never did");
-    let rows =
-        contenders.iter().zip(&turns).map(|((name, _), turns)| row(name, turns)).collect::<Result<Vec<_>, _>>()?;
+    let rows = contenders.iter().zip(&turns).map(|((name, _), turns)| turns::row(name, turns));
+    let rows = rows.collect::<anyhow::Result<Vec<_>>>()?;
     let setting = BTreeMap::from([
         ("questions/s", RATE.to_string()),
         ("turns", format!("{} of {} s after {} s", options.rounds, options.seconds, options.warm_up)),
@@ -93,50 +82,18 @@ fn tried(shadow: &Stub, more: &str) -> String {
     )
 }
 
-async fn turn(options: &Options, proved: &Proved, turns: &mut Turns) -> anyhow::Result<()> {
-    let pid = peers::pid(&proved.countersign)?;
+/// In "client busy" are the authorizers' stand-ins, too, which this process has besides.
+async fn turn(options: &Options, name: &str, proved: &Proved) -> anyhow::Result<Turn> {
     let (warm_up, duration) = options.turn();
     let load = Load::new(proved.countersign.url()).connections(options.connections).rate(RATE);
-    let running = load.mix(Mix::of(peers::question())).warm_up(warm_up).duration(duration).start().await?;
-    tokio::time::sleep(warm_up).await;
-    let (before, ours) = (process::cpu(pid)?, process::own_cpu()?);
-    let report = running.wait().await?;
-    let used = process::cpu(pid)?.saturating_sub(before);
-    ensure!(report.allow > 0 && report.allow == report.answers() && report.failed() == 0, "not all allowed:\n{report}");
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 answers")]
-    turns.cpu.push(used.as_secs_f64() * 1e6 / report.answers() as f64);
-    // The authorizers' stand-ins included.
-    turns.client.push(process::own_cpu()?.saturating_sub(ours).as_secs_f64() / duration.as_secs_f64());
-    turns.p50.push(report.latency.p50_us);
-    turns.p99.push(report.latency.p99_us);
-    turns.rates.push(report.per_second);
-    let memory = process::memory(pid)?;
-    (turns.resident, turns.peak) = (turns.resident.max(memory.resident), turns.peak.max(memory.peak));
-    Ok(())
+    let load = load.mix(Mix::of(peers::question())).warm_up(warm_up).duration(duration);
+    let pid = peers::pid(&proved.countersign)?;
+    turns::under(load, &[pid], options, |report| turns::only_allows(name, report)).await
 }
 
 async fn counted(proved: &Proved, difference: &str) -> anyhow::Result<f64> {
-    let text = http::get(&format!("http://{}/metrics", proved.countersign.admin())).await?.body;
     let labels = format!("route=\"default\",authorizer=\"candidate\",difference=\"{difference}\"");
-    let series = format!("countersign_shadow_comparisons_total{{{labels}}} ");
-    let value = text.lines().find_map(|line| line.strip_prefix(series.as_str()));
-    value.and_then(|value| value.parse().ok()).with_context(|| format!("no series `{series}`"))
-}
-
-fn row(name: &str, turns: &Turns) -> anyhow::Result<Row> {
-    Ok(Row {
-        contender: name.to_owned(),
-        per_second: median(turns.rates.clone())?,
-        p50_us: median(turns.p50.clone())?,
-        p99_us: median(turns.p99.clone())?,
-        cpu_us: median(turns.cpu.clone())?,
-        client_busy: median(turns.client.clone())?,
-        resident: turns.resident,
-        peak: turns.peak,
-        rates: turns.rates.clone(),
-        p50s: turns.p50.clone(),
-        p999_us: 0.0,
-    })
+    scrape::sum(proved, &format!("countersign_shadow_comparisons_total{{{labels}}}")).await
 }
 
 fn limits(rows: &[Row]) -> Vec<Limit> {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 
 use super::outcome::{Bound, Limit, Outcome, Row};
 use super::turns::{self, Contender};
-use super::{Options, countersign, peers};
+use super::{Options, countersign, peers, scrape};
+use crate::laboratory::Laboratory;
 use crate::laboratory::collector::Collector;
-use crate::laboratory::{Laboratory, http};
 use crate::question::Question;
 use crate::stub::{Script, Stub};
 use crate::up;
@@ -19,7 +19,10 @@ use crate::up;
 /// Rate with telemetry divided by the rate without.
 const RATIO: f64 = 0.97;
 const SAMPLE: f64 = 0.01;
+const WITH: &str = "with traces";
 const WITHOUT: &str = "without traces";
+/// Spans that did not leave.
+const DROPPED: &str = "countersign_otlp_spans_dropped_total";
 /// Share of decisions for which the authorizer may be asked, since an allow lives for seconds only. More, and the claim
 /// would not be about the cache.
 const MISSES: f64 = 0.01;
@@ -39,16 +42,15 @@ pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
     let contender = |name, proved: &countersign::Proved| -> anyhow::Result<Contender> {
         Ok(Contender::server(name, proved.countersign.url(), peers::pid(&proved.countersign)?))
     };
-    let contenders = [contender("with traces", &with)?, contender(WITHOUT, &without)?];
+    let contenders = [contender(WITH, &with)?, contender(WITHOUT, &without)?];
     let rows = turns::take(options, &question, &contenders).await?;
     // Both ask the same one.
     from_cache(stub.asked().div_ceil(2), &rows, options)?;
     let spans = arrived(&collector).await?;
-    ensure!(dropped(&with).await? == 0.0, "spans were dropped: that is less work than is claimed about");
+    ensure!(scrape::sum(&with, DROPPED).await? == 0.0, "spans were dropped: that is less work than is claimed about");
+    let (ratio, spread) = turns::ratio(&rows, WITH, WITHOUT);
+    let limits = vec![Limit::new("rate with traces / without", ratio, Bound::AtLeast(RATIO)).spread(spread)];
     let ratios = turns::ratios(&rows);
-    // What is missing is no number, and a limit does not hold for that.
-    let ratio = ratios.get(WITHOUT).copied().unwrap_or(f64::NAN);
-    let limits = vec![Limit::new("rate with traces / without", ratio, Bound::AtLeast(RATIO))];
     let setting = BTreeMap::from([
         ("cores", std::thread::available_parallelism()?.to_string()),
         ("connections", options.connections.to_string()),
@@ -105,12 +107,6 @@ async fn arrived(collector: &Collector) -> anyhow::Result<usize> {
 fn decisions(printed: &str) -> usize {
     let names = printed.lines().filter_map(|line| line.trim().strip_prefix("Name"));
     names.filter(|rest| rest.trim_start_matches([' ', ':']) == "decide").count()
-}
-
-async fn dropped(proved: &countersign::Proved) -> anyhow::Result<f64> {
-    let text = http::get(&format!("http://{}/metrics", proved.countersign.admin())).await?.body;
-    let value = text.lines().find_map(|line| line.strip_prefix("countersign_otlp_spans_dropped_total "));
-    value.context("no count of dropped spans")?.parse().context("a count that is no number")
 }
 
 #[cfg(test)]

@@ -52,11 +52,13 @@ pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
             rates.entry(name).or_default().push(rate);
         }
     }
-    let medians = rates.into_iter().map(|(name, rates)| Ok((name, turns::median(rates)?)));
+    let medians = rates.iter().map(|(name, rates)| Ok((*name, turns::median(rates.clone())?)));
     let medians = medians.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
     tell(bytes, options.rounds, &medians)?;
-    let limits =
-        medians.iter().map(|(name, rate)| Limit::new(format!("MB/s of a {name}"), *rate, Bound::AtLeast(LEAST)));
+    let limits = medians.iter().map(|(name, rate)| {
+        let rounds = rates.get(name).and_then(|rates| turns::spread(rates.iter().copied()));
+        Limit::new(format!("MB/s of a {name}"), *rate, Bound::AtLeast(LEAST)).spread(rounds)
+    });
     let setting = setting(bytes, options.rounds)?;
     let (binary, limits) = (binary.display().to_string(), limits.collect());
     Ok(Outcome { scenario: "verify".to_owned(), binary, setting, rows: Vec::new(), ratios: BTreeMap::new(), limits })

@@ -1,5 +1,5 @@
 //! From the configuration to the plain options of each part. No part sees the configuration itself, so none can reach
-//! for a setting that is not its own. Called by `app`.
+//! for a setting that is not its own. Called by `app`, and by commands that need a part alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::audit::spool::{self, Spool, StartError};
 use crate::authorizer::Authorizer;
 use crate::authorizer::tls;
 use crate::authorizer::webhook::{self, Dialect, Webhook, WebhookError};
+use crate::certificates::CertificateError;
 use crate::config::Config;
 use crate::config::meant;
 use crate::decide::attempt::{CacheControl, DenyOnly, Limits, RetryOn};
@@ -57,6 +58,9 @@ pub enum PartError {
     Privacy(String),
     #[error("listen.tls: {0}")]
     Listener(#[from] SecureError),
+    /// Nothing of the configuration: the operating system has none for us now.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
 }
 
 pub fn names(config: &Config, generation: &str) -> Names {
@@ -147,11 +151,23 @@ pub fn authorizer_certificates(config: &Config) -> Result<Vec<Certificate>, Part
     config.authorizers.iter().map(of).collect::<Result<Vec<_>, PartError>>().map(|all| all.concat())
 }
 
-/// The same of Kafka.
-pub fn kafka_certificates(config: &Config) -> Result<Vec<Certificate>, PartError> {
-    let Some(kafka) = &config.kafka else { return Ok(Vec::new()) };
-    let ends = kafka_files::ends(&connection(config, kafka)).map_err(|error| PartError::Kafka(error.to_string()))?;
-    Ok(named("kafka", &ends))
+/// The same of Kafka, each by itself.
+pub fn kafka_certificates(config: &Config) -> Vec<Result<Certificate, CertificateError>> {
+    let Some(kafka) = &config.kafka else { return Vec::new() };
+    let looked = kafka_files::ends(&connection(config, kafka)).into_iter();
+    looked.map(|end| end.map(|(used, ends)| Certificate { used, name: "kafka".to_owned(), ends })).collect()
+}
+
+/// A look for the metric, no more: librdkafka reads forms of keys and stores that this does not, and judges by itself.
+fn show_kafka_certificates(config: &Config, metrics: &Metrics) {
+    let mut known = Vec::new();
+    for looked in kafka_certificates(config) {
+        match looked {
+            Ok(certificate) => known.push(certificate),
+            Err(error) => tracing::warn!("when a certificate of Kafka's ends is not known: {error}"),
+        }
+    }
+    metrics.kafka_certificates(&known);
 }
 
 /// What guards it.
@@ -218,7 +234,10 @@ pub fn tracer(config: &Config, metrics: &Arc<Metrics>) -> Result<Tracer, PartErr
         instance: config.instance.clone(),
         version: VERSION.to_owned(),
     };
-    Tracer::start(&options, metrics.clone()).map_err(|error| PartError::Otlp(error.to_string()))
+    Tracer::start(&options, metrics.clone()).map_err(|error| match error {
+        trace::StartError::Runtime(error) => PartError::Thread(error),
+        other => PartError::Otlp(other.to_string()),
+    })
 }
 
 /// What is kept of traces whatever the sample says.
@@ -258,29 +277,29 @@ pub fn spool(
     Spool::start(options, Source::new(&config.instance), VERSION, generation, metrics.clone())
 }
 
+/// Where records are published; absent where they are not.
+pub fn sink(config: &Config, metrics: &Metrics) -> Result<Option<KafkaSink>, PartError> {
+    let Some(kafka) = &config.kafka else { return Ok(None) };
+    show_kafka_certificates(config, metrics);
+    let pins = Some(config.audit.spool.join("partitions.json"));
+    let checkpoint_topic = Some(kafka.checkpoint_topic.clone());
+    let options = sink::Options::new(connection(config, kafka), &kafka.topic);
+    let sink = KafkaSink::new(sink::Options { pins, checkpoint_topic, ..options });
+    sink.map(Some).map_err(|error| PartError::Kafka(error.to_string()))
+}
+
 pub fn publisher(
     config: &Config,
-    backlog: Backlog,
+    (backlog, sink): (Backlog, Option<KafkaSink>),
     metrics: &Arc<Metrics>,
     tracer: &Tracer,
 ) -> Result<Option<Publisher>, PartError> {
-    let Some(kafka) = &config.kafka else { return Ok(None) };
-    // A look for the metric, no more: librdkafka reads forms of keys and stores that this does not, and judges by itself.
-    match kafka_certificates(config) {
-        Ok(certificates) => metrics.kafka_certificates(&certificates),
-        Err(error) => tracing::warn!("when Kafka's certificates end is not known: {error}"),
-    }
-    let connection = connection(config, kafka);
+    let (Some(kafka), Some(sink)) = (&config.kafka, sink) else { return Ok(None) };
     let topics = [kafka.topic.clone(), kafka.checkpoint_topic.clone()];
-    topics::watch(connection.clone(), topics).map_err(|error| PartError::Kafka(error.to_string()))?;
-    let pins = Some(config.audit.spool.join("partitions.json"));
-    let checkpoint_topic = Some(kafka.checkpoint_topic.clone());
-    let options = sink::Options { pins, checkpoint_topic, ..sink::Options::new(connection, &kafka.topic) };
-    let sink = KafkaSink::new(options);
-    let sink = sink.map_err(|error| PartError::Kafka(error.to_string()))?;
+    topics::watch(connection(config, kafka), topics).map_err(PartError::Thread)?;
     Publisher::spawn(backlog, sink, publisher::Options::default(), metrics.clone(), tracer.clone())
         .map(Some)
-        .map_err(|error| PartError::Kafka(error.to_string()))
+        .map_err(PartError::Thread)
 }
 
 /// How to reach the brokers that are configured.

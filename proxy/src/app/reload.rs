@@ -141,7 +141,6 @@ impl Reloader {
         let generation: Arc<str> = adopted.config.generation().into();
         let names = parts::names(&adopted.config, &generation);
         self.running.metrics.expect(&names);
-        let privacy = parts::privacy(&adopted.config)?;
         let secure = parts::secure(&adopted.config)?;
         let decider = adopted
             .decides_anew
@@ -152,7 +151,7 @@ impl Reloader {
         self.deciders += u64::from(decider.is_some());
         let news = self.announce(by, &adopted, &generation);
         let Running { pipeline, front, access, level, metrics, .. } = &self.running;
-        pipeline.replace(decider, parts::pipeline(&adopted.config, privacy, generation));
+        pipeline.replace(decider, |privacy| parts::pipeline(&adopted.config, privacy, generation));
         // After the routes: a client that is new never meets the old ones.
         front.replace(parts::front(&adopted.config));
         metrics.listener_certificate(parts::listener_certificate(&adopted.config, secure.as_deref()));

@@ -38,7 +38,10 @@ impl Systemd {
             return Ok(Self::default());
         }
         let (sender, words) = bounded(MOST_WAITING);
-        let voice = Voice::new(generation, say);
+        let mut deaf = false;
+        let voice = Voice::new(generation, move |states: &[NotifyState<'_>]| {
+            deaf = is_deaf(deaf, &sd_notify::notify(states));
+        });
         std::thread::Builder::new().name("systemd".to_owned()).spawn(move || voice.run(&words))?;
         Ok(Self(Some(sender)))
     }
@@ -80,10 +83,14 @@ impl Systemd {
     }
 }
 
-fn say(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "systemd does not listen");
+/// Whether systemd does not listen now. Told when it changes: a word goes out every few seconds.
+fn is_deaf(before: bool, heard: &std::io::Result<()>) -> bool {
+    match heard {
+        Ok(()) if before => tracing::info!("systemd listens again"),
+        Err(error) if !before => tracing::warn!(%error, "systemd does not listen"),
+        Ok(()) | Err(_) => {}
     }
+    heard.is_err()
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! How far an epoch has been delivered: two slots of 512 bytes, written in turn, so that a torn write costs a second of
-//! progress and never all of it. Called by `keeper` and `recovery`.
+//! progress and never all of it. Loaded by `recovery`, `writer` and `again`; stored by `shared`, for `keeper` and `orphan`.
 //!
 //! A slot: magic 8, generation u64, next u64 (the first seq not delivered), crc u32 over the 24 bytes before.
 
 use std::io;
 
-use crate::audit::files::{Files, Handle};
+use crate::audit::files::{Files, Handle, unless_gone};
 
 const SLOT: u64 = 512;
 const MAGIC: &[u8; 8] = b"CSIGNCUR";
@@ -66,10 +66,7 @@ impl Cursor {
     /// A new file under the old name: there is no moment without a whole cursor.
     fn replace(&self, files: &dyn Files, slot: &[u8], generation: u64) -> io::Result<Handle> {
         let fresh = format!("{}.new", self.path);
-        match files.remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        unless_gone(files.remove_file(&fresh))?;
         let file = files.create(&fresh)?;
         file.fill_zero(2 * SLOT)?;
         file.write_at(slot, (generation % 2) * SLOT)?;

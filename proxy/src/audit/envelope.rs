@@ -1,5 +1,5 @@
 //! The CloudEvents 1.0 envelope (structured mode) around every record, up to the place where the chain goes.
-//! Built by `record`, `lifecycle` and `journal`; finished by `chain`, on the writer's thread.
+//! Built by `record` and `journal`; finished by `chain`, on the writer's thread.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -87,7 +87,7 @@ struct Envelope<'a, D> {
 /// Enough for most records (bytes): one allocation instead of a growing one.
 const TYPICAL_RECORD: usize = 2048;
 /// What the chain member and the two closing braces may take of [`MAX_RECORD`].
-const CHAIN_ROOM: usize = 512;
+pub const CHAIN_ROOM: usize = 512;
 
 impl Draft {
     /// `data` must serialize as an object with at least one member. `subject` is already percent-encoded.

@@ -61,6 +61,19 @@ pub trait Files: Send + Sync + 'static {
     fn available(&self) -> io::Result<u64>;
 }
 
+/// What came of something that is done where nothing may be: it is fine if nothing was.
+pub fn unless_gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// The disk is, or the user's share of it.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Monotonic time for every decision about waiting, wall time for what is written down.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Instant;

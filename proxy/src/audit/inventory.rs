@@ -87,7 +87,7 @@ impl EpochInfo {
 pub struct Inventory {
     /// Oldest first; the last is the live one.
     pub epochs: Vec<EpochInfo>,
-    /// Of the prepared segment.
+    /// Of the prepared segment, and of one that was taken and is not begun.
     pub spare_bytes: u64,
     /// Files of which nothing is needed any more, to be removed as soon as that is possible.
     pub rubbish: Vec<(String, u64)>,

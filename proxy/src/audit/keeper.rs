@@ -1,6 +1,7 @@
 //! The thread beside the writer: prepares the next segment, stores cursors, removes what is delivered. Whatever here
 //! takes long must not hold up an answer. `turn` is one step, `run` only paces it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::audit::epoch::EpochId;
-use crate::audit::files::Handle;
+use crate::audit::files::{Handle, is_full, unless_gone};
 use crate::audit::inventory::EpochInfo;
 use crate::audit::lifecycle::Event;
 use crate::audit::reader::SegmentReader;
@@ -28,11 +29,30 @@ pub struct Keeper {
     ticked: Option<Instant>,
     /// Since when there are undelivered records that nobody has read.
     unread_since: Option<Instant>,
+    told: Told,
+}
+
+/// What failed at the last attempt, by what it was: it is tried again every second or sooner, and a fault that lasts is
+/// told once.
+#[derive(Default)]
+struct Told(BTreeMap<&'static str, String>);
+
+impl Told {
+    /// What came of an attempt; `None`: it went well. Says whether that is another fault than the one told last.
+    fn is_news(&mut self, what: &'static str, error: Option<&io::Error>) -> bool {
+        let Some(error) = error.map(ToString::to_string) else {
+            self.0.remove(what);
+            return false;
+        };
+        let known = self.0.get(what) == Some(&error);
+        self.0.insert(what, error);
+        !known
+    }
 }
 
 impl Keeper {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, prepared: 0, cleaned: false, ticked: None, unread_since: None }
+        Self { shared, prepared: 0, cleaned: false, ticked: None, unread_since: None, told: Told::default() }
     }
 
     pub fn run(mut self, stop: &AtomicBool) {
@@ -46,6 +66,10 @@ impl Keeper {
                 }
             }
             let mut spare = self.shared.spare.lock();
+            // Under the lock: who says so between this look and the wait would not be heard before the next tick.
+            if stop.load(Ordering::Acquire) {
+                break;
+            }
             let wait = match &*spare {
                 Spare::Wanted => continue,
                 Spare::Failed(_) => RETRY,
@@ -60,10 +84,8 @@ impl Keeper {
         let wanted = matches!(&*self.shared.spare.lock(), Spare::Wanted | Spare::Failed(_));
         if wanted {
             let made = self.prepare();
-            *self.shared.spare.lock() = made.unwrap_or_else(|error| {
-                tracing::error!(%error, "cannot prepare a segment");
-                Spare::Failed(error.to_string())
-            });
+            self.tell("prepare a segment", made.as_ref().err());
+            *self.shared.spare.lock() = made.unwrap_or_else(|error| Spare::Failed(error.to_string()));
             self.shared.spare_moved.notify_all();
         }
         let now = self.shared.clock.now();
@@ -80,11 +102,10 @@ impl Keeper {
     pub fn finish(&mut self) {
         self.store_cursors();
         self.sweep();
-        let mut spare = self.shared.spare.lock();
-        if let Spare::Ready { path, .. } = &*spare {
-            log_failure("remove the prepared segment", self.shared.files.remove_file(path));
+        let spare = std::mem::replace(&mut *self.shared.spare.lock(), Spare::Idle);
+        if let Spare::Ready { path, .. } = spare {
+            log_failure("remove the prepared segment", self.shared.files.remove_file(&path));
         }
-        *spare = Spare::Idle;
     }
 
     fn prepare(&mut self) -> io::Result<Spare> {
@@ -103,16 +124,13 @@ impl Keeper {
             }
         };
         self.prepared += 1;
-        self.shared.inventory.lock().spare_bytes = bytes;
+        self.shared.inventory.lock().spare_bytes += bytes;
         Ok(Spare::Ready { file, path, bytes })
     }
 
     fn make_spare(&self, path: &str, bytes: u64) -> io::Result<Handle> {
         let files = &self.shared.files;
-        match files.remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        unless_gone(files.remove_file(path))?;
         let file = files.create(path)?;
         if let Err(error) = file.fill_zero(bytes).and_then(|()| file.sync_data()) {
             // What could not be made whole must not take the room that others need.
@@ -149,17 +167,16 @@ impl Keeper {
     }
 
     /// Removes what failures left. What cannot be removed is tried again, and counts as long.
-    fn sweep(&self) {
+    fn sweep(&mut self) {
         let rubbish = std::mem::take(&mut self.shared.inventory.lock().rubbish);
+        let mut failed = None;
         for (path, bytes) in rubbish {
-            match self.shared.files.remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::error!(%error, path, "cannot remove what a failure left");
-                    self.shared.inventory.lock().rubbish.push((path, bytes));
-                }
-                _ => {}
+            if let Err(error) = unless_gone(self.shared.files.remove_file(&path)) {
+                failed.get_or_insert_with(|| io::Error::other(format!("{path}: {error}")));
+                self.shared.inventory.lock().rubbish.push((path, bytes));
             }
         }
+        self.tell("remove what a failure left", failed.as_ref());
     }
 
     /// Removes old segments until `bytes` more fit into `max_size`.
@@ -171,7 +188,7 @@ impl Keeper {
         }
         self.store_cursors();
         while !fits(&self.shared) {
-            if !self.remove_oldest(|_, _| true)? {
+            if !self.remove_oldest(|_, _| true)? && !self.forget_removed() {
                 // What is delivered goes as soon as something is recorded, and to record that there must be room.
                 let mut inventory = self.shared.inventory.lock();
                 let opening = !self.shared.options.deliver && inventory.live().is_some_and(|e| e.next == 0);
@@ -188,8 +205,11 @@ impl Keeper {
         let retain = self.shared.options.retain_delivered;
         for epoch in &mut self.shared.inventory.lock().epochs {
             for index in 0..epoch.segments.len() {
-                let delivered = epoch.is_delivered(index);
-                if let Some(segment) = epoch.segments.get_mut(index).filter(|_| delivered) {
+                // None goes before this one; and a backlog may be of thousands, while the writer waits for this lock.
+                if !epoch.is_delivered(index) {
+                    break;
+                }
+                if let Some(segment) = epoch.segments.get_mut(index) {
                     segment.delivered_since.get_or_insert(now);
                 }
             }
@@ -199,10 +219,10 @@ impl Keeper {
             segment.and_then(|s| s.delivered_since).is_some_and(|s| now.saturating_duration_since(s) >= retain)
         };
         while self.shared.options.deliver {
-            match self.remove_oldest(ripe) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => return log_failure("remove a delivered segment", Err(error)),
+            let removed = self.remove_oldest(ripe);
+            self.tell("remove a delivered segment", removed.as_ref().err());
+            if !matches!(removed, Ok(true)) {
+                return;
             }
         }
     }
@@ -235,7 +255,12 @@ impl Keeper {
         } else {
             !(epoch.live && last)
         };
-        if !may_go || !ripe(epoch, 0) {
+        if !may_go {
+            let done = epoch.is_done().then(|| epoch.id.clone());
+            drop(inventory);
+            return Ok(done.is_some_and(|id| self.forget_gone(&id)));
+        }
+        if !ripe(epoch, 0) {
             return Ok(false);
         }
         let end = epoch.end_of_first();
@@ -248,11 +273,8 @@ impl Keeper {
         if !deliver && end > first {
             self.tell_dropped(&path, first, end - 1);
         }
-        match self.shared.files.remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        self.shared.files.sync_dir(&id.directory())?;
+        unless_gone(self.shared.files.remove_file(&path))?;
+        unless_gone(self.shared.files.sync_dir(&id.directory()))?;
         if let Some(epoch) = self.shared.inventory.lock().epoch(&id) {
             epoch.segments.retain(|s| s.name != name);
             if !deliver {
@@ -271,17 +293,55 @@ impl Keeper {
         self.shared.event(Event::SegmentsDropped { chain, first_seq, last_seq, before });
     }
 
+    /// Forgets the oldest segment if somebody has removed it: it takes no room. What was in it is missed, and named, by
+    /// whoever reads the epoch. False: it is there.
+    fn forget_removed(&self) -> bool {
+        let oldest = |epoch: &EpochInfo| Some((epoch.id.clone(), epoch.segments.first()?.name.clone()));
+        let Some((id, name)) = self.shared.inventory.lock().oldest().and_then(oldest) else { return false };
+        let opened = self.shared.files.open(&format!("{}/{name}", id.directory()));
+        let is_gone = opened.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if is_gone && let Some(epoch) = self.shared.inventory.lock().epoch(&id) {
+            tracing::error!(epoch = id.as_str(), name, "segment was removed by somebody else");
+            epoch.segments.retain(|s| s.name != name);
+        }
+        is_gone
+    }
+
+    /// Forgets an epoch whose directory somebody has removed: it would count as long as the process lives, since there is no
+    /// place for the cursor that must be durable before its segments may go. False: it is there.
+    fn forget_gone(&self, id: &EpochId) -> bool {
+        let listed = self.shared.files.list(&id.directory());
+        let is_gone = listed.is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if is_gone {
+            tracing::error!(epoch = id.as_str(), "directory of an epoch was removed by somebody else");
+            self.shared.inventory.lock().epochs.retain(|e| e.id != *id);
+        }
+        is_gone
+    }
+
     fn remove_epoch(&self, id: &EpochId) -> io::Result<()> {
         let files = &self.shared.files;
-        for name in files.list(&id.directory())? {
+        let names = match files.list(&id.directory()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            names => names?,
+        };
+        for name in names {
             files.remove_file(&format!("{}/{name}", id.directory()))?;
         }
         files.remove_dir(&id.directory())?;
         files.sync_dir("epochs")
     }
 
-    fn store_cursors(&self) {
-        log_failure("store a cursor", self.shared.store_cursors());
+    fn store_cursors(&mut self) {
+        let stored = self.shared.store_cursors();
+        self.tell("store a cursor", stored.as_ref().err());
+    }
+
+    fn tell(&mut self, what: &'static str, error: Option<&io::Error>) {
+        let is_news = self.told.is_news(what, error);
+        if let Some(error) = error.filter(|_| is_news) {
+            tracing::error!(%error, "cannot {what}");
+        }
     }
 
     fn measure(&mut self, now: Instant) {
@@ -302,13 +362,25 @@ impl Keeper {
     }
 }
 
-/// The disk, or the user's share of it.
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 fn log_failure(what: &str, done: io::Result<()>) {
     if let Err(error) = done {
         tracing::error!(%error, "cannot {what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_that_lasts_is_told_once() {
+        let (full, gone) = (io::Error::other("full"), io::Error::other("gone"));
+        let mut told = Told::default();
+        assert!(told.is_news("prepare", Some(&full)));
+        assert!((0..1000).all(|_| !told.is_news("prepare", Some(&full))));
+        assert!(told.is_news("store", Some(&full)), "something else fails, too");
+        assert!(told.is_news("prepare", Some(&gone)), "for another reason");
+        assert!(!told.is_news("prepare", None));
+        assert!(told.is_news("prepare", Some(&gone)), "again");
     }
 }

@@ -1,11 +1,12 @@
 //! The key that signs checkpoints: the configured one, or one made in the spool at first start; and what to say when it
-//! is another than before. Reads and writes through `Files`. Called by `writer` when it opens the spool.
+//! is another than before. Reads and writes through `Files`. Called by `writer` when it opens the spool; key files are read
+//! by `config` and made by `keygen`.
 
 use std::io;
 
 use secrecy::zeroize::Zeroizing;
 
-use crate::audit::files::Files;
+use crate::audit::files::{Files, unless_gone};
 use crate::audit::note::{self, NoteError, Signer, Verifier};
 
 /// Made in the spool where no key is configured; its public half, and that of whatever key signs now.
@@ -143,10 +144,7 @@ fn read(files: &dyn Files, path: &str) -> Result<Option<Zeroizing<String>>, Stri
 /// Whole or not at all, whenever the process ends.
 fn replace(files: &dyn Files, path: &str, text: &str) -> io::Result<()> {
     let fresh = format!("{path}.new");
-    match files.remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    unless_gone(files.remove_file(&fresh))?;
     let file = files.create(&fresh)?;
     file.write_at(text.as_bytes(), 0)?;
     file.sync_data()?;

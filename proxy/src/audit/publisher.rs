@@ -104,10 +104,8 @@ pub enum Event {
     Stubbed(Ticket),
     /// Not delivered, or not known to be.
     Failed(Ticket, Fault),
-    /// The sink goes on trying by itself.
+    /// Nothing more is known of any record. A sink that does not go on trying by itself fails what it holds besides.
     Trouble(Fault),
-    /// The sink must be rebuilt.
-    Fatal(Fault),
 }
 
 /// Where records go.
@@ -188,7 +186,8 @@ impl Publisher {
     /// Ships what is left for at most `limit`, then makes the cursor durable. To be called when nothing is appended any
     /// more. Waits a little longer than `limit` for a call to the broker that is under way.
     pub fn shutdown(self, limit: Duration) -> Ending {
-        /// A look-up of metadata (1 s) and the end of librdkafka's threads may be under way at the limit.
+        /// A look-up of metadata (1 s) and the end of librdkafka's threads may be under way at the limit. The first look-up of
+        /// all may take longer: then there is nothing whose cursor could be lost.
         const GRACE: Duration = Duration::from_secs(3);
         self.stop.request(Instant::now() + limit);
         let ending = self.ending.recv_timeout(limit + GRACE).unwrap_or(Ending::Left);

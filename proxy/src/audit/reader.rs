@@ -1,5 +1,5 @@
 //! Reads frames of one segment in whole chunks, and finds the next whole frame behind damage. Called by `epoch`, which
-//! puts segments together, and by `recovery`. Never writes.
+//! puts segments together; `keeper` and `scan` look at headers with it. Never writes.
 
 use std::io;
 

@@ -1,5 +1,6 @@
-//! What earlier processes left in the spool: their epochs, oldest first, and the head of the newest. Called once, when
-//! the writer opens. Writes nothing new, and never fails for what it reads: damage costs what it covers.
+//! What earlier processes left in the spool: their epochs, oldest first, and the head of the newest. Called when the
+//! writer opens, until that succeeds, and by `orphan`. Writes nothing new, and never fails for what it reads: damage costs
+//! what it covers.
 
 use std::io;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub fn recover(files: &Arc<dyn Files>, lenient: bool) -> io::Result<Found> {
         if tail.unreadable {
             // Where it ends is not known. It must not pass for delivered, or what is in it would be removed.
             let last = segments.iter().map(|s| s.first_seq).max().unwrap_or(0);
-            tail.next = tail.next.max(last + 1).max(cursor.next() + 1);
+            tail.next = tail.next.max(last.saturating_add(1)).max(cursor.next().saturating_add(1));
         }
         if cursor.next() > tail.next {
             tracing::warn!(

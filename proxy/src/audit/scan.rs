@@ -1,5 +1,5 @@
 //! Reads a spool directory from outside, while another process may be writing it and removing its oldest segments: no lock,
-//! no write. Called by the commands `tail`, `verify` and `publish`.
+//! no write. Called by the commands that read a spool, and by `again`.
 
 use std::io;
 use std::path::Path;

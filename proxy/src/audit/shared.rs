@@ -1,5 +1,6 @@
 //! What the handle, the writer, the keeper and the backlog know together. Each lock covers one thing and is held for a
-//! few instructions; none is held while waiting for the disk, except a cursor's own.
+//! few instructions; none is held while waiting for the disk, except a cursor's own and that of the spool's lock: the first
+//! is the keeper's, the other the writer's, and nobody else waits for them.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
@@ -17,7 +18,7 @@ use crate::audit::inventory::Inventory;
 use crate::audit::keys::SigningKey;
 use crate::audit::lifecycle::{Event, Refusals};
 use crate::audit::recent::Recent;
-use crate::audit::waiting::{Late, Waiting};
+use crate::audit::waiting::{Late, Waiter, Waiting};
 use crate::metrics::Metrics;
 use crate::policy::privacy::Privacy;
 use crate::policy::verdict::{Durability, Reason};
@@ -168,7 +169,8 @@ pub struct Shared {
     pub shadows: Mutex<VecDeque<Draft>>,
     /// Records whose waiters gave up before they were durable.
     pub late: Mutex<Vec<Late>>,
-    /// Waiting for Kafka, in order of seq.
+    /// Waiting for Kafka, in order of seq. Those that gave up are taken out every second: while Kafka is away nothing else
+    /// would, and every question adds one.
     pub acknowledged: Mutex<VecDeque<Waiting>>,
     pub reported: Mutex<HashSet<Damage>>,
     /// Damage whose record is not durable, in the order of the events. No cursor goes past it: a crash would leave a gap
@@ -235,6 +237,12 @@ impl Shared {
             _ => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Refuses what has no place in the chain. Counted as what its waiter was told or, if it gave up, what it told.
+    pub fn refuse(&self, waiter: Waiter) {
+        let told = waiter.send(Err(Reason::AuditUnavailable));
+        self.refused(if told.is_ok() { Reason::AuditUnavailable } else { Reason::AuditTimeout });
     }
 
     /// Takes what was counted since the last call: every refusal is in exactly one record.

@@ -23,7 +23,7 @@ use crate::audit::lifecycle::{Event, Refusals};
 use crate::audit::recent::Noted;
 use crate::audit::shadow::ShadowData;
 use crate::audit::shared::Shared;
-use crate::audit::writer::{Append, Item, Writer};
+use crate::audit::writer::{Append, Item, Writer, refuse_all};
 use crate::metrics::Metrics;
 use crate::policy::verdict::{Durability, Reason};
 
@@ -96,7 +96,7 @@ impl Spool {
             Some(shared.inventory.lock().undelivered())
         });
         let (queue, items) = flume::bounded(shared.options.queue);
-        let gone = Gone(shared.clone());
+        let gone = Gone { shared: shared.clone(), items: items.clone() };
         let writer = Writer::new(shared.clone());
         let work = move || {
             writer.run(&items);
@@ -277,18 +277,24 @@ impl Spool {
 }
 
 /// Whatever ends the writer, nobody is told that records are taken.
-struct Gone(Arc<Shared>);
+struct Gone {
+    shared: Arc<Shared>,
+    items: flume::Receiver<Item>,
+}
 
 impl Drop for Gone {
     fn drop(&mut self) {
-        self.0.available.store(false, Ordering::Release);
+        self.shared.available.store(false, Ordering::Release);
         if std::thread::panicking() {
             let detail = "the spool's writer ended with a panic; restart the process".to_owned();
             tracing::error!(detail, "every question is denied");
-            *self.0.trouble.lock() = Some(Trouble { since: self.0.clock.wall(), detail });
+            *self.shared.trouble.lock() = Some(Trouble { since: self.shared.clock.wall(), detail });
         }
-        self.0.closed.store(true, Ordering::Release);
-        self.0.metrics.audit_available(false);
-        self.0.moved.notify_all();
+        refuse_all(&self.shared, &self.items);
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.metrics.audit_available(false);
+        // Taken so that the notice cannot fall between a waiter's look and its wait.
+        drop(self.shared.progress.lock());
+        self.shared.moved.notify_all();
     }
 }

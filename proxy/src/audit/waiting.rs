@@ -66,6 +66,11 @@ impl Waiting {
         self.level
     }
 
+    /// Nobody hears any more what it is told.
+    pub fn is_given_up(&self) -> bool {
+        self.waiter.is_closed()
+    }
+
     /// The record is durable. One whose waiter gave up before is handed to `late`, to be amended.
     pub(in crate::audit) fn wake(self, chain: &Arc<str>, now: Instant, metrics: &Metrics, late: &mut Vec<Late>) {
         metrics.audit_appended(now.saturating_duration_since(self.since));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use crate::audit::epoch::EpochId;
-use crate::audit::files::Files;
+use crate::audit::files::{Files, is_full, unless_gone};
 use crate::audit::shared::Shared;
 
 const DIRECTORY: &str = "whole";
@@ -58,9 +58,8 @@ pub fn keep(shared: &Shared, epoch: &EpochId, seq: u64, value: &[u8]) -> io::Res
         remove(shared, &oldest)?;
     }
     while let Err(error) = write(shared.files.as_ref(), &path(epoch, seq), value) {
-        let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let oldest = shared.inventory.lock().whole.keys().next().cloned();
-        match oldest.filter(|_| full) {
+        match oldest.filter(|_| is_full(&error)) {
             Some(oldest) => remove(shared, &oldest)?,
             None => return Err(error),
         }
@@ -83,10 +82,7 @@ fn surplus(kept: &Kept, most: usize, limit: u64) -> Option<(EpochId, u64)> {
 
 fn remove(shared: &Shared, place: &(EpochId, u64)) -> io::Result<()> {
     let path = path(&place.0, place.1);
-    match shared.files.remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    unless_gone(shared.files.remove_file(&path))?;
     shared.inventory.lock().whole.remove(place);
     tracing::warn!(path, "record of which kafka has a stub only gave way: it is kept whole no longer");
     Ok(())
@@ -97,10 +93,7 @@ fn write(files: &dyn Files, path: &str, value: &[u8]) -> io::Result<()> {
     let unfinished = format!("{DIRECTORY}/{UNFINISHED}");
     files.create_dir(DIRECTORY)?;
     files.sync_dir("")?;
-    match files.remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    unless_gone(files.remove_file(&unfinished))?;
     let file = files.create(&unfinished)?;
     let line = [value, b"\n"].concat();
     let written = file.write_at(&line, 0).and_then(|()| file.sync_data());

@@ -12,11 +12,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::audit::chain::{Chain, GENESIS};
-use crate::audit::envelope::Draft;
+use crate::audit::envelope::{CHAIN_ROOM, Draft, MAX_RECORD};
 use crate::audit::epoch::EpochId;
 use crate::audit::files::Handle;
 use crate::audit::lifecycle::{Event, Previous};
-use crate::audit::segment::{self, FRAME, HEADER, Meta};
+use crate::audit::segment::{self, FRAME, HEADER, MAX_PAYLOAD, Meta};
 use crate::audit::shared::Shared;
 use crate::audit::waiting::{Late, Waiter, Waiting};
 use crate::policy::verdict::Durability;
@@ -26,8 +26,6 @@ use report::Overload;
 
 /// Records taken in one turn.
 const MAX_BATCH: usize = 1024;
-/// What the chain member may add to a draft.
-const CHAIN_ROOM: usize = 512;
 /// Unsynced bytes kept for writing again after a failure; beyond, a sync is due whoever waits.
 const MAX_UNSYNCED: usize = 4 << 20;
 /// Records nobody waits for are synced this much later at most.
@@ -114,6 +112,20 @@ pub struct Writer {
     finished: bool,
 }
 
+/// Refuses everybody in the queue and before it: each look lets in as many as it holds. Nobody looks when the writer is gone,
+/// and a channel keeps what is in it for as long as there is a sender.
+pub fn refuse_all(shared: &Shared, queue: &flume::Receiver<Item>) {
+    let mut left: Vec<Item> = queue.drain().collect();
+    while !left.is_empty() {
+        for item in left {
+            if let Item::Record(append) = item {
+                shared.refuse(append.waiter);
+            }
+        }
+        left = queue.drain().collect();
+    }
+}
+
 impl Writer {
     pub fn new(shared: Arc<Shared>) -> Self {
         let now = shared.clock.now();
@@ -168,11 +180,7 @@ impl Writer {
             }
             self.turn(&mut items);
         }
-        for item in queue.drain() {
-            if let Item::Record(append) = item {
-                self.refuse(append.waiter);
-            }
-        }
+        refuse_all(&self.shared, queue);
     }
 
     /// One step: everything in `items` is decided when it returns, or waits for a sync that is due.
@@ -215,15 +223,9 @@ impl Writer {
 
     fn take(&mut self, append: Append) {
         let placed = if self.outage.is_none() { self.place(&append.draft, false) } else { None };
-        let Some(seq) = placed else { return self.refuse(append.waiter) };
+        let Some(seq) = placed else { return self.shared.refuse(append.waiter) };
         let Append { draft, level, waiter, since } = append;
         self.waiting.push(Waiting::new((seq, draft.id), level, (waiter, since), self.unsettled.clone()));
-    }
-
-    /// Refuses what has no place in the chain. Counted as what its waiter was told or, if it gave up, what it told.
-    fn refuse(&self, waiter: Waiter) {
-        let told = waiter.send(Err(Reason::AuditUnavailable));
-        self.shared.refused(if told.is_ok() { Reason::AuditUnavailable } else { Reason::AuditTimeout });
     }
 
     /// Puts a record into the chain and the buffer. `reserve`: it may use the room kept for the writer's own records,
@@ -409,4 +411,7 @@ impl Writer {
     }
 }
 
-const _: () = assert!(HEADER + CHAIN_ROOM < 256 << 10, "the smallest segment holds a header and more");
+/// The smallest segment outside of tests; an eighth of it is kept for the writer's own records.
+const SMALLEST: usize = 256 << 10;
+const _: () = assert!(HEADER + FRAME + MAX_RECORD + SMALLEST / 8 <= SMALLEST, "a segment holds the largest record");
+const _: () = assert!(MAX_RECORD <= MAX_PAYLOAD, "what is longer is read as damage");

@@ -18,7 +18,7 @@ use crate::authorizer::url::Host;
 pub const REFRESH: Duration = Duration::from_secs(30);
 /// After this without a good lookup, addresses are no longer believed.
 pub const BELIEVED: Duration = Duration::from_secs(300);
-/// One lookup; it holds a thread of the runtime for as long.
+/// How long a lookup is waited for. Nothing can end it: it holds a thread of the runtime until the system gives up.
 const LOOKUP: Duration = Duration::from_secs(10);
 /// More addresses than anybody would try.
 const MAX_ADDRESSES: usize = 16;
@@ -88,8 +88,8 @@ impl Resolver {
             }
             ended
         };
-        // An error is the sender's end: the lookup is over either way.
-        drop(ended.changed().await);
+        // Over, which is the end of its sender, or too slow: what is known by then counts.
+        drop(timeout(LOOKUP, ended.changed()).await);
         name.state.lock().believed(Instant::now()).map(|(addresses, _)| addresses)
     }
 }
@@ -115,8 +115,7 @@ impl Name {
         let name = self.clone();
         tokio::spawn(async move {
             let asked = Instant::now();
-            let found = timeout(LOOKUP, (name.lookup)()).await;
-            if let Ok(Ok(mut addresses)) = found
+            if let Ok(mut addresses) = (name.lookup)().await
                 && !addresses.is_empty()
             {
                 addresses.truncate(MAX_ADDRESSES);

@@ -13,6 +13,7 @@ use pingora::ErrorType;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::upstreams::peer::{HttpPeer, Peer};
+use secrecy::zeroize::Zeroize as _;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use tokio::time::{Instant, timeout_at};
 
@@ -65,12 +66,26 @@ pub struct Webhook {
     /// The part of a question's head that is always the same; the token is in it.
     head: SecretBox<Vec<u8>>,
     tls: Option<tls::Client>,
-    /// Keeps this authorizer's connections apart from those of another one at the same address.
-    group: u64,
     resolver: Resolver,
+    /// With a pool of its own: no connection is shared with another authorizer at the same address.
     connector: TransportConnector,
     /// The place of the address that was connected to last.
     preferred: AtomicUsize,
+}
+
+/// A question as it is sent. The token at its beginning is wiped when it goes.
+struct OnTheWire {
+    bytes: Vec<u8>,
+    /// So many bytes may hold it.
+    secret: usize,
+}
+
+impl Drop for OnTheWire {
+    fn drop(&mut self) {
+        if let Some(secret) = self.bytes.get_mut(..self.secret) {
+            secret.zeroize();
+        }
+    }
 }
 
 /// What came back to a probe.
@@ -89,8 +104,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Nobody's trace: W3C knows no id of zeros, and a random one would be looked for.
 const PROBE_TRACE: &str = "00-00000000000000000000000000000001-0000000000000001-00";
 
-static GROUPS: AtomicUsize = AtomicUsize::new(1);
-
 impl Webhook {
     /// Reads certificate files, connects to nothing.
     pub fn new(options: Options) -> Result<Self, WebhookError> {
@@ -101,7 +114,6 @@ impl Webhook {
             name: options.name,
             dialect: options.dialect,
             tls,
-            group: GROUPS.fetch_add(1, Ordering::Relaxed) as u64,
             resolver: Resolver::new(&url.host(), url.port),
             connector: TransportConnector::new(Some(ConnectorOptions::new(options.pool.max(1)))),
             preferred: AtomicUsize::new(0),
@@ -114,17 +126,16 @@ impl Webhook {
     }
 
     fn peer(&self, address: SocketAddr) -> HttpPeer {
-        let mut peer = match &self.tls {
+        match &self.tls {
             Some(tls) => tls.peer(address),
             None => HttpPeer::new(address, false, String::new()),
-        };
-        peer.group_key = self.group;
-        peer
+        }
     }
 
     /// Head and body in one piece: one system call, one packet where it fits.
-    fn on_the_wire(&self, traceparent: &str, body: &[u8]) -> Vec<u8> {
+    fn on_the_wire(&self, traceparent: &str, body: &[u8]) -> OnTheWire {
         let head = self.head.expose_secret();
+        // Enough for all of it: what grows leaves a copy behind.
         let mut bytes = Vec::with_capacity(head.len() + body.len() + 128);
         bytes.extend_from_slice(head);
         bytes.extend_from_slice(b"traceparent: ");
@@ -133,7 +144,7 @@ impl Webhook {
         bytes.extend_from_slice(body.len().to_string().as_bytes());
         bytes.extend_from_slice(b"\r\n\r\n");
         bytes.extend_from_slice(body);
-        bytes
+        OnTheWire { bytes, secret: head.len() }
     }
 
     async fn attempt(&self, question: &Question<'_>, end: Instant) -> Attempt {
@@ -141,8 +152,8 @@ impl Webhook {
             Dialect::Minio => Cow::Borrowed(question.request.bytes.as_ref()),
             Dialect::Authzen => Cow::Owned(authzen::evaluation(question.request)),
         };
-        let bytes = self.on_the_wire(question.traceparent, &body);
-        match self.asked(&bytes, Reading::Deciding, end).await {
+        let sent = self.on_the_wire(question.traceparent, &body);
+        match self.asked(&sent.bytes, Reading::Deciding, end).await {
             Ok(received) => Attempt {
                 outcome: self.meaning(&received),
                 status: Some(received.head.status),
@@ -155,9 +166,9 @@ impl Webhook {
     /// Sends `body` as it is, whether or not it is a question, and gives back whatever comes within `limit`. For the
     /// conformance probe: what it says decides nothing.
     pub async fn probe(&self, body: &[u8], limit: Duration) -> Probed {
-        let bytes = self.on_the_wire(PROBE_TRACE, body);
+        let sent = self.on_the_wire(PROBE_TRACE, body);
         let end = Instant::now() + limit;
-        let asked = timeout_at(end, self.asked(&bytes, Reading::Everything, end)).await;
+        let asked = timeout_at(end, self.asked(&sent.bytes, Reading::Everything, end)).await;
         let lost = Broken { reason: Reason::Timeout, status: None, silent: false };
         match asked.unwrap_or(Err(lost)) {
             Ok(received) => Probed {

@@ -48,7 +48,8 @@ enum Remark {
 const SUBJECTS: [fn(&Config) -> Vec<Remark>; 2] = [authorizers::look, kafka::look];
 
 /// Fine for a configuration that can be used, even with warnings; wrong usage for one with mistakes; failed where it
-/// cannot be read. With `--probe`: found where something costs something, else failed where nobody answered.
+/// cannot be read. With `--probe`: found where something costs something, else failed where nobody answered. With `--alive`:
+/// found where nobody is alive.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.alive {
         return alive::ask(&args.admin, &mut io::stdout().lock());

@@ -29,7 +29,7 @@ use story::Traces;
 /// Give the id of a record (the header `X-Countersign-Decision`, a line of `tail`, an attribute of a span); or who, what and
 /// when: `--account alice --object '2026/*' --time 2026-11-23T13:00:00Z`; or MinIO's request id, with the file of its audit
 /// log: `--request-id 17F… --minio-audit audit.jsonl`. Exit codes: 0 allowed, 1 a deny was explained, 2 nothing was found or
-/// could not run, 64 wrong usage.
+/// could not run, 64 wrong usage or configuration.
 #[derive(Debug, Clone, Args)]
 pub struct ExplainArgs {
     /// Id of a record
@@ -62,7 +62,7 @@ pub fn run(args: &ExplainArgs, openers: &dyn Openers) -> Result<Exit, Failure> {
 /// What the configuration that was named says about traces.
 fn traces(args: &ExplainArgs) -> Result<Traces, Failure> {
     let Some(path) = args.reader.from.configuration() else { return Ok(Traces::Unknown) };
-    let config = config::load(&path).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?.config;
+    let config = config::load(&path)?.config;
     let generation = config.generation();
     Ok(match &config.otlp {
         None => Traces::Off { generation },

@@ -56,7 +56,9 @@ fn signer(path: &Path) -> anyhow::Result<note::Signer> {
 fn create(path: &Path, text: &str, mode: u32) -> anyhow::Result<()> {
     let made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     let write = |mut file: File| {
-        file.write_all(text.trim_end().as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all())
+        let written = file.write_all(text.trim_end().as_bytes()).and_then(|()| file.write_all(b"\n"));
+        // Ours, and of no use: what was there before has not been opened.
+        written.and_then(|()| file.sync_all()).inspect_err(|_| drop(fs::remove_file(path)))
     };
     made.and_then(write).with_context(|| format!("cannot write `{}`", path.display()))
 }

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::commands::Exit;
 use crate::commands::check::DEFAULT_PATH;
+use crate::commands::readers::Failure;
 use crate::config;
 use crate::config::meant::{Object, PrivacyKey};
 use crate::policy::privacy::forms::directories;
@@ -81,17 +82,10 @@ struct Keyring {
     prefix: bool,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub fn run(args: &Args) -> Result<Exit, Failure> {
     let ring = match &args.key_file {
-        Some(path) => one(path),
-        None => configured(args),
-    };
-    let ring = match ring {
-        Ok(ring) => ring,
-        Err(mistake) => {
-            eprintln!("countersign: {mistake}");
-            return Ok(Exit::Usage);
-        }
+        Some(path) => one(path).map_err(Failure::Usage)?,
+        None => configured(args)?,
     };
     let kind = args.kind.into();
     let name = match &args.name {
@@ -108,8 +102,8 @@ fn one(path: &str) -> Result<Keyring, String> {
     Ok(Keyring { keys: vec![key], prefix: false })
 }
 
-fn configured(args: &Args) -> Result<Keyring, String> {
-    let loaded = config::load(&args.config).map_err(|mistakes| mistakes.to_string())?;
+fn configured(args: &Args) -> Result<Keyring, Failure> {
+    let loaded = config::load(&args.config)?;
     let privacy = &loaded.config.audit.privacy;
     let wanted: Vec<&PrivacyKey> = match &args.key_id {
         Some(id) => privacy.keys.iter().filter(|key| key.id == *id).collect(),
@@ -118,10 +112,11 @@ fn configured(args: &Args) -> Result<Keyring, String> {
     };
     if wanted.is_empty() {
         let which = args.key_id.as_deref().map_or_else(|| "no key".to_owned(), |id| format!("no key `{id}`"));
-        return Err(format!("`audit.privacy.keys` of `{}` has {which}", args.config.display()));
+        return Err(Failure::Usage(format!("`audit.privacy.keys` of `{}` has {which}", args.config.display())));
     }
     let key = |key: &PrivacyKey| Key::new(&key.id, key.value.expose_secret().as_bytes());
-    let keys = wanted.into_iter().map(key).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let keys = wanted.into_iter().map(key).collect::<Result<Vec<_>, _>>();
+    let keys = keys.map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(Keyring { keys, prefix: privacy.modes.object == Object::Prefix })
 }
 

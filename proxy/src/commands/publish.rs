@@ -4,7 +4,7 @@
 mod shipping;
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -167,7 +167,7 @@ fn places(args: &Args) -> Result<Places, Failure> {
     }
     let file = args.config.clone().or_else(|| std::env::var_os("COUNTERSIGN_CONFIG").map(PathBuf::from));
     let missing = "say where from and where to: `--spool` and `--brokers` with `--topic`, or `--config`";
-    let config = configured(&file.ok_or_else(|| Failure::Usage(missing.to_owned()))?)?;
+    let config = config::load(&file.ok_or_else(|| Failure::Usage(missing.to_owned()))?)?.config;
     let told = config
         .kafka
         .as_ref()
@@ -176,14 +176,6 @@ fn places(args: &Args) -> Result<Places, Failure> {
     let (connection, topic, checkpoint_topic) = given.or(told).ok_or_else(|| Failure::Usage(nowhere.to_owned()))?;
     let spool = args.spool.clone().unwrap_or_else(|| config.audit.spool.clone());
     Ok(Places { spool, connection, topic, checkpoint_topic })
-}
-
-fn configured(file: &Path) -> Result<config::Config, Failure> {
-    match config::load(file) {
-        Ok(loaded) => Ok(loaded.config),
-        Err(mistakes) if mistakes.unreadable => Err(Failure::CouldNot(anyhow::anyhow!("{mistakes}"))),
-        Err(mistakes) => Err(Failure::Usage(mistakes.to_string())),
-    }
 }
 
 fn range(args: &Args) -> Result<Range, Failure> {

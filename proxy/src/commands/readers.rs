@@ -16,6 +16,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use crate::audit::publisher::Entry;
+use crate::config::Diagnostics;
 use crate::kafka::Connection;
 use crate::kafka::properties::refused_for_reading;
 use filter::{Filter, What};
@@ -66,6 +67,20 @@ pub enum Where {
     File(PathBuf),
 }
 
+/// Where a configuration says that records go.
+#[derive(Debug, Clone)]
+pub struct Configured {
+    pub place: Where,
+    /// Where it says that their checkpoints are kept besides, at the same brokers.
+    pub checkpoint_topic: Option<String>,
+}
+
+impl From<Where> for Configured {
+    fn from(place: Where) -> Self {
+        Self { place, checkpoint_topic: None }
+    }
+}
+
 /// Records of a spool, oldest epoch first.
 pub trait SpoolReading: Iterator<Item = std::io::Result<Entry>> {
     /// The oldest record that is still there, by chain and seq; `None` where that cannot be told.
@@ -76,8 +91,7 @@ pub type SpoolEntries = Box<dyn SpoolReading>;
 
 /// What readers need from parts they do not know.
 pub trait Openers {
-    /// Where a configuration says that records go.
-    fn config(&self, path: &Path) -> anyhow::Result<Where>;
+    fn config(&self, path: &Path) -> Result<Configured, Failure>;
 
     /// All records of a spool, whole ones only. `follow`: `next` waits for more at the end.
     fn spool(&self, dir: &Path, follow: bool) -> anyhow::Result<SpoolEntries>;
@@ -102,23 +116,35 @@ impl Failure {
     }
 }
 
+impl From<Diagnostics> for Failure {
+    /// Mistakes are for the author of the configuration to mend; a file that cannot be read is not.
+    fn from(mistakes: Diagnostics) -> Self {
+        if mistakes.unreadable { Self::CouldNot(mistakes.into()) } else { Self::Usage(mistakes.to_string()) }
+    }
+}
+
 impl FromArgs {
     /// Reads the configuration, if that is where from.
     pub fn place(&self, openers: &dyn Openers) -> Result<Where, Failure> {
+        Ok(self.configured(openers)?.place)
+    }
+
+    /// The same with what only a configuration says.
+    pub fn configured(&self, openers: &dyn Openers) -> Result<Configured, Failure> {
         if let Some(topic) = &self.topic {
             let properties = self.properties.iter().map(|p| property(p)).collect::<Result<_, _>>()?;
             let connection =
                 Connection { brokers: self.brokers.clone(), properties, client_id: "countersign-reader".into() };
-            return Ok(Where::Kafka { connection, topic: topic.clone() });
+            return Ok(Where::Kafka { connection, topic: topic.clone() }.into());
         }
         if let Some(dir) = &self.spool {
-            return Ok(Where::Spool(dir.clone()));
+            return Ok(Where::Spool(dir.clone()).into());
         }
         if let Some(file) = &self.file {
-            return Ok(Where::File(file.clone()));
+            return Ok(Where::File(file.clone()).into());
         }
         match self.configuration() {
-            Some(path) => Ok(openers.config(&path)?),
+            Some(path) => openers.config(&path),
             None => Err(Failure::Usage(
                 "say where from: `--brokers` with `--topic`, `--spool`, `--file` or `--config`".to_owned(),
             )),
@@ -168,8 +194,8 @@ pub(super) struct Nothing;
 
 #[cfg(test)]
 impl Openers for Nothing {
-    fn config(&self, path: &Path) -> anyhow::Result<Where> {
-        anyhow::bail!("`{}` was asked for", path.display())
+    fn config(&self, path: &Path) -> Result<Configured, Failure> {
+        Err(Failure::CouldNot(anyhow::anyhow!("`{}` was asked for", path.display())))
     }
     fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {
         anyhow::bail!("no spool was asked for")

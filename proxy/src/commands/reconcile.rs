@@ -26,7 +26,7 @@ use tables::Tables;
 ///
 /// The audit log is what MinIO's audit webhook sends, one JSON object a line. `--since`, `--until` and `--client` (the MinIO whose
 /// log it is) narrow both sides; other filters would make gaps of their own. Exit codes: 0 nothing is unexplained, 1 something
-/// is, 2 could not run, 64 wrong usage.
+/// is, 2 could not run, 64 wrong usage or configuration.
 #[derive(Debug, Clone, Args)]
 pub struct ReconcileArgs {
     /// File with MinIO's audit log; several for several nodes, `-` is standard input

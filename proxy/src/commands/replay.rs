@@ -77,9 +77,15 @@ pub enum Dialect {
     Authzen,
 }
 
+/// Below one question in a quarter of an hour nobody waits for the end.
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| format!("`{text}` is no number of questions a second"))?;
-    if rate > 0.0 && rate <= 1e6 { Ok(rate) } else { Err(format!("`{text}` is not within 0 and 1,000,000")) }
+    if (0.001..=1e6).contains(&rate) { Ok(rate) } else { Err(format!("`{text}` is not within 0.001 and 1,000,000")) }
+}
+
+/// Between two questions, never none.
+fn pause(rate: f64) -> Duration {
+    Duration::from_secs_f64(1.0 / rate)
 }
 
 /// What the candidate says to one question.
@@ -99,7 +105,7 @@ pub fn run(args: &ReplayArgs, openers: &dyn Openers) -> Result<Exit, Failure> {
         every: args.every,
         json: args.reader.json,
         at_once: usize::from(args.at_once),
-        between: Duration::from_secs_f64(1.0 / args.rate),
+        between: pause(args.rate),
         known: Mutex::new(HashMap::new()),
         tally: Mutex::new(Tally::default()),
         bar: progress(),
@@ -225,4 +231,19 @@ fn progress() -> ProgressBar {
     bar.set_style(form.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rate_that_is_taken_makes_a_pause() {
+        for text in ["0.001", "1", "100.5", "1e6"] {
+            assert!(!pause(rate(text).unwrap()).is_zero(), "{text}");
+        }
+        for text in ["", "a", "0", "-1", "1e-300", "0.0009", "1000001", "nan", "inf"] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
 }

@@ -23,7 +23,7 @@ pub use line::Style;
 ///
 /// Reads the Kafka topic or the spool from now on and waits for more; a file is read from its beginning to its end.
 /// A line is: time, decision, principal, action, resource, reason, origin, latency, record id. Exit codes: 0 fine,
-/// 2 could not run, 64 wrong usage.
+/// 2 could not run, 64 wrong usage or configuration.
 #[derive(Debug, Clone, Args)]
 pub struct TailArgs {
     #[command(flatten)]

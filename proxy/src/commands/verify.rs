@@ -16,7 +16,7 @@ use super::readers::filter::instant;
 use super::readers::noted;
 use super::readers::progress::progress;
 use super::readers::stream::Stream;
-use super::readers::{Failure, FromArgs, Openers, Where};
+use super::readers::{Configured, Failure, FromArgs, Openers, Where};
 use crate::audit::envelope::rfc3339;
 use crate::audit::lifecycle::ReadBy;
 use crate::audit::note::{NoteError, Verifier};
@@ -26,12 +26,14 @@ use crate::kafka::reader::Start;
 
 /// Records that are read before they are looked at, by as many threads as there are cores.
 const BATCH: usize = 8192;
+/// Their bytes (one record more may be read): a few batches are in memory at a time.
+const BATCH_BYTES: usize = 16 << 20;
 
 /// Is the trail whole: nothing missing, changed, doubled with other bytes, forged
 ///
 /// Says `whole`, `whole, gaps declared` (a record names what is missing, or how a process ended) or `broken`, and which
 /// records. With a public key, an instance of which nothing is signed is broken, too; what came after a chain's last checkpoint
-/// is signed by nothing, and counted. Exit codes: 0 whole, 1 broken, 2 could not run, 64 wrong usage.
+/// is signed by nothing, and counted. Exit codes: 0 whole, 1 broken, 2 could not run, 64 wrong usage or configuration.
 #[derive(Debug, Clone, clap::Args)]
 pub struct VerifyArgs {
     #[command(flatten)]
@@ -41,7 +43,8 @@ pub struct VerifyArgs {
     /// nobody who has stolen one instance's key can sign for another; without, for all. Without any no signature is checked
     #[arg(long = "public-key", value_name = "[INSTANCE=]FILE|KEY")]
     pub public_keys: Vec<String>,
-    /// Topic that keeps the checkpoints, at the same brokers. Shows records that were taken from the end, and whole chains
+    /// Topic that keeps the checkpoints, at the same brokers. Shows records that were taken from the end, and whole chains.
+    /// Where records are read from the topic of a configuration, it is the one that is named there
     #[arg(long, value_name = "TOPIC", requires = "brokers", conflicts_with = "checkpoints")]
     pub checkpoint_topic: Option<String>,
     /// File with kept checkpoint records, one a line, instead of the topic
@@ -65,7 +68,7 @@ pub struct VerifyArgs {
 
 pub fn run(args: &VerifyArgs, openers: &dyn Openers) -> Result<Exit, Failure> {
     let keys = args.public_keys.iter().map(|text| key(text)).collect::<Result<Vec<_>, _>>()?;
-    let place = args.from.place(openers)?;
+    let Configured { place, checkpoint_topic } = args.from.configured(openers)?;
     noted::note(&place, ReadBy::Verify, None, None);
     let mut verification = Verification::new(keys);
     if let Some(since) = &args.complete_since {
@@ -74,8 +77,8 @@ pub fn run(args: &VerifyArgs, openers: &dyn Openers) -> Result<Exit, Failure> {
     if args.published_again {
         verification.expect_published_again();
     }
-    if let Some(kept) = kept(args, &place) {
-        let mut stream = Stream::open(&kept, Start::Beginning, false, openers)?;
+    if let Some(kept) = kept(args, &place, checkpoint_topic.as_deref()) {
+        let mut stream = Stream::open(&kept, Start::Beginning, false, openers).with_context(|| unread(&kept))?;
         while let Some(found) = stream.read()? {
             verification.stated(&found.value);
         }
@@ -116,14 +119,43 @@ fn public(text: &str) -> Result<Result<Verifier, NoteError>, Failure> {
     Ok(Verifier::parse(&given))
 }
 
-/// Where the checkpoints are that were kept elsewhere.
-fn kept(args: &VerifyArgs, place: &Where) -> Option<Where> {
-    match (&args.checkpoint_topic, &args.checkpoints, place) {
-        (Some(topic), _, Where::Kafka { connection, .. }) => {
-            Some(Where::Kafka { connection: connection.clone(), topic: topic.clone() })
+/// Where the checkpoints are that were kept elsewhere: where the command line says, or else the configuration.
+fn kept(args: &VerifyArgs, place: &Where, configured: Option<&str>) -> Option<Where> {
+    if let Some(file) = &args.checkpoints {
+        return Some(Where::File(file.clone()));
+    }
+    match (args.checkpoint_topic.as_deref().or(configured), place) {
+        (Some(topic), Where::Kafka { connection, .. }) => {
+            Some(Where::Kafka { connection: connection.clone(), topic: topic.to_owned() })
         }
-        (_, Some(file), _) => Some(Where::File(file.clone())),
         _ => None,
+    }
+}
+
+/// A checkpoint topic that is gone is no reason to verify less without a word.
+fn unread(kept: &Where) -> String {
+    match kept {
+        Where::Kafka { topic, .. } => {
+            format!("checkpoints of `{topic}` cannot be read; `--brokers` and `--topic` verify without them")
+        }
+        Where::Spool(_) | Where::File(_) => "checkpoints cannot be read".to_owned(),
+    }
+}
+
+/// What was read and is to be looked at together, each with its partition.
+#[derive(Default)]
+struct Batch {
+    records: Vec<(i32, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// Adds one, and gives all away once they are enough.
+    fn add(&mut self, partition: i32, value: Vec<u8>) -> Option<Vec<(i32, Vec<u8>)>> {
+        self.bytes += value.len();
+        self.records.push((partition, value));
+        let is_full = self.records.len() >= BATCH || self.bytes >= BATCH_BYTES;
+        is_full.then(|| std::mem::take(self).records)
     }
 }
 
@@ -142,16 +174,14 @@ fn feed(verification: &mut Verification, stream: &mut Stream, bar: &ProgressBar)
         bar.inc(seen.iter().flat_map(|(_, seen)| seen).map(|s| s.bytes).sum());
         seen.into_iter().for_each(|(partition, seen)| verification.record_from(partition, seen));
     };
-    let mut batch = Vec::with_capacity(BATCH);
+    let mut batch = Batch::default();
     while let Some(found) = stream.read()? {
-        batch.push((found.place.partition(), found.value));
-        if batch.len() == BATCH {
-            let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
+        if let Some(full) = batch.add(found.place.partition(), found.value) {
             to_read.send(full).map_err(|_| anyhow::anyhow!("records cannot be looked at"))?;
             checked.try_iter().for_each(&mut take);
         }
     }
-    drop(to_read.send(batch));
+    drop(to_read.send(batch.records));
     drop(to_read);
     checked.iter().for_each(&mut take);
     bar.finish_and_clear();
@@ -182,4 +212,19 @@ fn print(report: &Report, json: bool, out: &mut dyn Write) -> Result<(), Failure
     };
     out.write_all(text.as_bytes()).context("output cannot be written")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_records_fill_a_batch_by_their_bytes() {
+        let fill = |size: usize| {
+            let mut batch = Batch::default();
+            std::iter::repeat_with(|| batch.add(0, vec![b' '; size])).flatten().next().map(|full| full.len())
+        };
+        assert_eq!(fill(100), Some(BATCH));
+        assert_eq!(fill(64 << 10), Some(256), "8192 of these are half a GiB");
+    }
 }

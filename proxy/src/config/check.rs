@@ -18,10 +18,9 @@ use sha2::{Digest as _, Sha256};
 use super::meant::{Config, PemFile};
 use super::secret::{self, plain};
 use super::written::{At, Table};
+use crate::certificates;
 pub(super) use routes::longest;
 
-/// Far above a system's bundle of all authorities (bytes).
-const LARGEST_PEM: u64 = 4 * 1024 * 1024;
 /// Longest name of an instance, client, authorizer or route: they are metric labels and header values.
 const LONGEST_NAME: usize = 64;
 
@@ -99,11 +98,18 @@ fn no_duplicates<'n>(table: &Table<'_>, what: &str, names: impl IntoIterator<Ite
 fn file(table: &Table<'_>, key: &str) -> Option<PemFile> {
     let path = PathBuf::from(table.get::<String>(key)?);
     table.page.depends_on(&path);
-    match secret::content(&path, LARGEST_PEM) {
+    match certificates::content(&path, certificates::LARGEST) {
         Ok(content) => Some(PemFile { path, sha256: hex::encode(Sha256::digest(content)) }),
         Err(error) => {
             table.error(key, format!("cannot read `{}`: {}", shown(&path.to_string_lossy()), plain(&error)));
             None
         }
     }
+}
+
+/// The same of a private key, which is nobody else's to read.
+fn key_file(table: &Table<'_>, key: &str) -> Option<PemFile> {
+    let file = file(table, key)?;
+    secret::warn_if_wide(table, key, &file.path);
+    Some(file)
 }

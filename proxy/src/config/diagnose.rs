@@ -79,11 +79,15 @@ impl<'a> Page<'a> {
     }
 
     pub fn error(&self, span: &Option<Span>, message: impl Into<String>) {
-        self.found.borrow_mut().push((span.as_ref().map(|at| at.start), Severity::Error, message.into()));
+        self.note(span, Severity::Error, &message.into());
     }
 
     pub fn warn(&self, span: &Option<Span>, message: impl Into<String>) {
-        self.found.borrow_mut().push((span.as_ref().map(|at| at.start), Severity::Warning, message.into()));
+        self.note(span, Severity::Warning, &message.into());
+    }
+
+    fn note(&self, span: &Option<Span>, severity: Severity, message: &str) {
+        self.found.borrow_mut().push((span.as_ref().map(|at| at.start), severity, one_line(message)));
     }
 
     /// Notes a file whose content belongs to the configuration, whether or not it can be read.
@@ -132,6 +136,19 @@ impl fmt::Debug for Page<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Page").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// A name or a path of the file may be quoted in it: a line stays one line, and steers no terminal.
+fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for character in message.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }
 
 /// Line and column of a byte, from 1. An offset past the end is the end.

@@ -1,8 +1,8 @@
 //! Secrets, by reference only: `{ file = "…" }` or `{ env = "…" }`. What is read here appears in no message. Called by
 //! `check` for every token, key, header and property.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use super::written::Table;
+use crate::certificates::content;
 
 /// Far above any token or PEM key; below what a mistaken path could cost.
 const MOST: u64 = 64 * 1024;
@@ -55,10 +56,7 @@ fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
     table.page.depends_on(Path::new(path));
     match file(path) {
         Ok((text, kept)) => {
-            if kept.is_wide(rustix::process::geteuid().as_raw()) {
-                let others = kept.mode & 0o777;
-                table.warn("file", format!("`{path}` can be read by others (mode {others:04o}); 0600 is enough"));
-            }
+            kept.warn(table, "file", path);
             usable(table, "file", &format!("`{path}`"), &text, used)
         }
         Err(why) => {
@@ -80,11 +78,25 @@ impl Kept {
         Self { mode: found.mode(), owner: found.uid() }
     }
 
+    fn warn(self, table: &Table<'_>, key: &str, path: &str) {
+        if self.is_wide(rustix::process::geteuid().as_raw()) {
+            let others = self.mode & 0o777;
+            table.warn(key, format!("`{path}` can be read by others (mode {others:04o}); 0600 is enough"));
+        }
+    }
+
     /// Whether more may read it than need be. What belongs to somebody else can only be read by us through our group: so
     /// Kubernetes hands a secret to a process that is not root.
     fn is_wide(self, us: u32) -> bool {
         let needed = if self.owner == us { 0o700 } else { 0o740 };
         self.mode & 0o777 & !needed != 0
+    }
+}
+
+/// Warns of a file with a secret that somebody else reads, where more may read it than need be.
+pub fn warn_if_wide(table: &Table<'_>, key: &str, path: &Path) {
+    if let Ok(found) = fs::metadata(path) {
+        Kept::of(&found).warn(table, key, &path.to_string_lossy());
     }
 }
 
@@ -97,26 +109,10 @@ pub fn file(path: &str) -> Result<(Zeroizing<String>, Kept), String> {
     Ok((Zeroizing::new(line.unwrap_or(text).to_owned()), kept))
 }
 
-/// The content and who may read it. Symlinks are followed, for Kubernetes mounts secrets as such; anything but a regular file is
-/// refused before it is opened, for a pipe would make us wait.
+/// The content and who may read it.
 fn read_file(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Kept)> {
     let content = Zeroizing::new(content(path, MOST)?);
     Ok((content, Kept::of(&fs::metadata(path)?)))
-}
-
-/// What a regular file of at most `most` bytes holds.
-pub fn content(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = fs::metadata(path)?;
-    if !file.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    // Room for all of it at once: what grows leaves copies behind that nobody wipes.
-    let mut content = Vec::with_capacity(usize::try_from(file.len().min(most)).unwrap_or_default() + 64);
-    File::open(path)?.take(most + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > most {
-        return Err(io::Error::other(format!("longer than {} KiB", most / 1024)));
-    }
-    Ok(content)
 }
 
 fn usable(table: &Table<'_>, key: &str, whence: &str, value: &str, used: Use) -> Option<SecretString> {

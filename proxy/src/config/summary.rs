@@ -1,8 +1,6 @@
 //! What a configuration means in numbers: how long the spool lasts, how long a question can wait, who is asked. Text for
 //! people; called by `check`, which warns with it, and by `commands::check`, which prints it.
 
-use std::time::Duration;
-
 use humantime::format_duration;
 
 use super::check::longest;
@@ -201,9 +199,8 @@ fn quoted<'n>(names: impl Iterator<Item = &'n str>) -> String {
 
 /// `4 h 15 min`; days above two of them.
 fn hours(seconds: u64) -> String {
-    let time = Duration::from_secs(seconds).as_secs();
-    match (time / 3_600, time / 60 % 60) {
-        (0, 0) => format!("{time} s"),
+    match (seconds / 3_600, seconds / 60 % 60) {
+        (0, 0) => format!("{seconds} s"),
         (0, minutes) => format!("{minutes} min"),
         (hours, _) if hours >= 48 => format!("{} days", thousands(hours / 24)),
         (hours, minutes) => format!("{hours} h {minutes} min"),

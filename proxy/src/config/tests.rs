@@ -96,6 +96,23 @@ fn a_token_is_the_files_content_but_for_one_newline() {
 }
 
 #[test]
+fn a_tls_key_that_others_can_read_is_warned_about() {
+    let directory = tempfile::tempdir().unwrap();
+    let written = |name: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, "not looked into here").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        path.display().to_string()
+    };
+    let (certificate, key) = (written("certificate"), written("key"));
+    let tls = format!("[listen.tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
+    let warnings: Vec<String> =
+        load(&format!("{MINIMAL}{tls}"), &[]).warnings.iter().map(|one| one.message.clone()).collect();
+    let wide = format!("`{key}` can be read by others (mode 0644); 0600 is enough");
+    assert_eq!(warnings.iter().filter(|one| one.contains("can be read by others")).collect::<Vec<_>>(), [&wide]);
+}
+
+#[test]
 fn only_regular_files_hold_secrets() {
     for path in ["/proc/self/environ", "/dev/zero", "/tmp"] {
         let text = MINIMAL.replace("[audit]", &format!("token = {{ file = \"{path}\" }}\n[audit]"));
@@ -112,6 +129,7 @@ fn toml_beats_the_environment_which_beats_the_default() {
     let written = "endpoint = \"http://written:1/x/\"";
     assert_eq!(endpoint("", &[]).unwrap(), "http://127.0.0.1:4318/v1/traces");
     assert_eq!(endpoint("", &[(base, "http://b:1")]).unwrap(), "http://b:1/v1/traces");
+    assert_eq!(endpoint("", &[(base, "http://b:1/x/?key=a")]).unwrap(), "http://b:1/x/v1/traces?key=a");
     assert_eq!(endpoint("", &[(base, "http://b:1"), (traces, "http://t:1/in")]).unwrap(), "http://t:1/in");
     assert_eq!(
         endpoint(written, &[(base, "http://b:1"), (traces, "http://t:1")]).unwrap(),

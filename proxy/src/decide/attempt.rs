@@ -213,7 +213,7 @@ impl Guarded {
             Err(reason) => call.outcome = Outcome::Fault(reason),
             Ok(_place) => {
                 sent = Instant::now();
-                let _counted = self.metrics.authorizer_in_flight(self.name());
+                let _counted = (self.role == Role::Decides).then(|| self.metrics.authorizer_in_flight(self.name()));
                 let (limit, over) = self.limit(asking.cutoff, Reason::Timeout);
                 let traceparent = asking.trace.traceparent(span_id);
                 let question = Question { request: asking.request, traceparent: &traceparent };

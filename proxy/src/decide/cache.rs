@@ -140,7 +140,7 @@ impl Cache {
         self.len() == 0
     }
 
-    /// By the key's last bytes; the map inside uses the first ones.
+    /// By the key's last bytes. The map inside uses them together with the first half, which is random where they are not.
     fn shard(&self, key: &Key) -> Option<&Mutex<Shard>> {
         let [.., a, b] = *key;
         self.shards.get(usize::from(u16::from_le_bytes([a, b])) % self.shards.len().max(1))
@@ -154,7 +154,7 @@ fn empty(room: NonZeroUsize) -> Shard {
     shard
 }
 
-/// Keys are hashes already.
+/// Keys are hashes already: their halves, one over the other.
 #[derive(Debug, Default)]
 struct KeyIsHash(u64);
 

@@ -3,6 +3,7 @@
 //! asking. Called by `decide`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub struct Memory {
     keys: KeyMaker,
     rechecks: Option<Rechecks>,
     metrics: Arc<Metrics>,
+    /// Another one's size is shown now.
+    retired: AtomicBool,
 }
 
 /// What there is for a question.
@@ -83,6 +86,19 @@ impl Memory {
             cacheable: options.actions,
             keys: KeyMaker::new(options.generation, options.ignore),
             metrics,
+            retired: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on its size shows nowhere. The one in its place has kept nothing yet.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+        self.metrics.cache_entries(0);
+    }
+
+    fn show(&self, cache: &Cache) {
+        if !self.retired.load(Ordering::Relaxed) {
+            self.metrics.cache_entries(cache.len());
         }
     }
 
@@ -112,7 +128,7 @@ impl Memory {
         }
         if let Some(cache) = &self.cache {
             cache.store(key, kept.clone(), Moment::now());
-            self.metrics.cache_entries(cache.len());
+            self.show(cache);
         }
         // After that: whoever comes in between finds one or the other.
         if let Some(lead) = lead {
@@ -126,7 +142,7 @@ impl Memory {
         self.purges.purge(rule);
         if let Some(cache) = self.cache.as_ref().filter(|_| everything) {
             cache.clear();
-            self.metrics.cache_entries(cache.len());
+            self.show(cache);
         }
     }
 
@@ -134,7 +150,7 @@ impl Memory {
     pub fn forget(&self, key: &Key, record_id: Uuid) {
         if let Some(cache) = &self.cache {
             cache.forget(key, record_id);
-            self.metrics.cache_entries(cache.len());
+            self.show(cache);
         }
     }
 

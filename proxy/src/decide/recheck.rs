@@ -3,7 +3,8 @@
 //! then the question whose answer was kept and the one that was answered from it are asked side by side. Only if those
 //! two go on differing is the route's cache switched off. Called by `decide`.
 //!
-//! It delays no answer: what finds no place is skipped and counted. A fault proves nothing.
+//! No answer waits for it, but it takes a place at each authorizer like any question: of a few at a time; what finds no
+//! place is skipped and counted. A fault proves nothing.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};

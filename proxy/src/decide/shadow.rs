@@ -28,8 +28,11 @@ use crate::policy::request::Request;
 use crate::policy::route::{Route, Routes};
 use crate::trace::{Context, Tracer};
 
-/// Bytes of questions that wait for shadows, all of them together. Beyond, further ones are dropped.
+/// Bytes that questions hold while they wait for shadows, all of them together. Beyond, further ones are dropped.
 pub const MAX_HELD: usize = 16 << 20;
+/// What one holds beside its own bytes: those are often a small piece of the 8 KiB that were read at once, which stay with
+/// them, and what was made of them stands beside.
+pub const BESIDE_A_QUESTION: usize = 12 << 10;
 /// Records a second at most; the other differences are only counted.
 const RECORDS: usize = 10;
 const SECOND: Duration = Duration::from_secs(1);
@@ -38,7 +41,7 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct Shadows {
     /// Routes name them by their place here.
     candidates: Vec<Candidate>,
-    /// One permit a byte of a question that is held.
+    /// One permit a byte that is held.
     room: Arc<Semaphore>,
     records: Records,
     metrics: Arc<Metrics>,
@@ -164,11 +167,11 @@ impl Beside {
     /// Asks, in the background. What finds no place is dropped.
     pub fn begin(self) {
         let Self { shadows, asked, case } = self;
-        let bytes = u32::try_from(case.request.bytes.len()).unwrap_or(u32::MAX);
+        let held = u32::try_from(case.request.bytes.len() + BESIDE_A_QUESTION).unwrap_or(u32::MAX);
         let case = Arc::new(case);
         for asked in asked {
             let place = shadows.candidates.get(asked.place).and_then(|it| it.places.clone().try_acquire_owned().ok());
-            let room = shadows.room.clone().try_acquire_many_owned(bytes).ok();
+            let room = shadows.room.clone().try_acquire_many_owned(held).ok();
             let (Some(place), Some(room)) = (place, room) else {
                 shadows.metrics.shadow_comparison(&asked.name, Difference::Dropped);
                 continue;

@@ -13,7 +13,6 @@ use crate::decide::breaker;
 use crate::decide::cache::Kept;
 use crate::decide::moment::asleep;
 use crate::metrics::Names;
-use crate::policy::request::Claims;
 use crate::policy::route::{Combine, Lifetimes, Matcher};
 use crate::policy::verdict::Decision;
 use crate::trace::Tracer;
@@ -99,16 +98,9 @@ fn request() -> Request {
     Request {
         bytes: bytes::Bytes::from_static(b"{}"),
         account: "alice".into(),
-        groups: None,
-        action: "s3:GetObject".into(),
-        original_action: None,
         bucket: "photos".into(),
         object: "a".into(),
-        owner: false,
-        deny_only: false,
-        conditions: Vec::new(),
-        claims: Claims::default(),
-        unknown: Vec::new(),
+        ..Request::bare("s3:GetObject")
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{Version, header};
 use pingora::ErrorType;
-use pingora::protocols::http::ServerSession;
+use pingora::protocols::Stream;
+use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A sender who goes on after being refused is cut off beyond this many bytes.
@@ -51,7 +52,21 @@ pub async fn read_body(session: &mut ServerSession, max: usize) -> Result<Bytes,
 pub async fn linger(session: ServerSession, limit: Duration) {
     // HTTP/2 resets a stream without harm to its answer.
     let ServerSession::H1(session) = session else { return };
-    let mut stream = session.into_inner();
+    drain(session.into_inner(), limit).await;
+}
+
+/// Ends a connection whose last answer has left. Of a peer that sends questions ahead, more may come, or lie unread: they are
+/// read and forgotten for the same reason.
+pub async fn end(stream: ReusableHttpStream, limit: Duration) {
+    let (mut stream, sent_ahead) = stream.into_parts();
+    if sent_ahead.is_some() {
+        drain(stream, limit).await;
+    } else if !matches!(tokio::time::timeout(limit, stream.shutdown()).await, Ok(Ok(()))) {
+        tracing::debug!("a connection was closed whose peer did not take its end");
+    }
+}
+
+async fn drain(mut stream: Stream, limit: Duration) {
     let drain = async {
         stream.shutdown().await?;
         let mut room = [0; LINGER_READ];
@@ -65,7 +80,7 @@ pub async fn linger(session: ServerSession, limit: Duration) {
         std::io::Result::Ok(())
     };
     if !matches!(tokio::time::timeout(limit, drain).await, Ok(Ok(()))) {
-        tracing::debug!("a refused sender was still sending when its connection was closed");
+        tracing::debug!("a peer was still sending when its connection was closed");
     }
 }
 

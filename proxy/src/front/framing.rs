@@ -28,9 +28,9 @@ fn has_plain_length(headers: &HeaderMap) -> bool {
     }
 }
 
-/// Digits without a leading zero, which some read as octal.
+/// At least one digit, and no leading zero, which some read as octal.
 fn is_number(text: &[u8]) -> bool {
-    text.iter().all(u8::is_ascii_digit) && (text == b"0" || !text.starts_with(b"0"))
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit) && (text == b"0" || !text.starts_with(b"0"))
 }
 
 fn names_length(head: &[u8]) -> bool {
@@ -58,6 +58,14 @@ mod tests {
         for bad in [&["5", "5"][..], &["5", "6"], &["5, 5"], &["05"], &["00"], &["+5"], &["-1"], &["0x5"], &["5 "]] {
             assert!(!plain(bad), "{bad:?}");
         }
+    }
+
+    /// Some take it for 0, some for none, some for an error.
+    #[test]
+    fn a_length_without_digits_is_none() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_LENGTH, "".parse().unwrap());
+        assert!(!has_plain_length(&headers));
     }
 
     #[test]

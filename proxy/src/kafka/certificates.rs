@@ -4,26 +4,25 @@
 
 use std::path::Path;
 
+use openssl::x509::X509;
 use secrecy::ExposeSecret as _;
 
 use crate::certificates::{CertificateError, Text, first_end, unix_now};
 use crate::kafka::client::Connection;
 use crate::metrics::names::CertificateUse;
 
-/// When they end, in seconds since 1970; nothing where the properties do not ask for TLS.
-pub fn ends(connection: &Connection) -> Result<Vec<(CertificateUse, i64)>, CertificateError> {
+/// When they end, in seconds since 1970; nothing where the properties do not ask for TLS. Each by itself: what cannot be looked
+/// into says nothing of the others.
+pub fn ends(connection: &Connection) -> Vec<Result<(CertificateUse, i64), CertificateError>> {
     let named = Named(connection);
     let protocol = named.value("security.protocol").unwrap_or_default();
     if !["ssl", "sasl_ssl"].iter().any(|with| protocol.eq_ignore_ascii_case(with)) {
-        return Ok(Vec::new());
+        return Vec::new();
     }
-    let authorities = named.text("ca")?.map(|text| text.certificates()).transpose()?;
     // An authority that has ended beside one that has not is of no interest; of our own chain any is.
-    let trusted = authorities.and_then(|all| first_end(&all, unix_now()));
-    let own = named.chain()?.and_then(|chain| first_end(&chain, 0));
-    let (trusted, own) =
-        (trusted.map(|end| (CertificateUse::KafkaCa, end)), own.map(|end| (CertificateUse::KafkaClient, end)));
-    Ok(trusted.into_iter().chain(own).collect())
+    let trusted = named.authorities().map(|all| Some((CertificateUse::KafkaCa, first_end(&all?, unix_now())?)));
+    let own = named.chain().map(|chain| Some((CertificateUse::KafkaClient, first_end(&chain?, 0)?)));
+    [trusted, own].into_iter().filter_map(Result::transpose).collect()
 }
 
 struct Named<'c>(&'c Connection);
@@ -46,8 +45,13 @@ impl Named<'_> {
         }
     }
 
+    /// Whom brokers must be vouched for by.
+    fn authorities(&self) -> Result<Option<Vec<X509>>, CertificateError> {
+        self.text("ca")?.map(|text| text.certificates()).transpose()
+    }
+
     /// What brokers are shown, leaf first.
-    fn chain(&self) -> Result<Option<Vec<openssl::x509::X509>>, CertificateError> {
+    fn chain(&self) -> Result<Option<Vec<X509>>, CertificateError> {
         if let Some(store) = self.value("ssl.keystore.location") {
             let password = self.value("ssl.keystore.password").unwrap_or_default();
             return Text::of_file(Path::new(store))?.store(password).map(Some);
@@ -70,7 +74,7 @@ mod tests {
     use openssl::pkcs12::Pkcs12;
     use openssl::pkey::{PKey, Private};
     use openssl::symm::Cipher;
-    use openssl::x509::{X509, X509Builder};
+    use openssl::x509::X509Builder;
 
     use super::*;
 
@@ -91,14 +95,17 @@ mod tests {
         String::from_utf8(text).unwrap()
     }
 
-    /// In days, or what is wrong.
-    fn found(properties: &[(&str, &str)]) -> Result<Vec<(CertificateUse, i64)>, String> {
+    fn with(properties: &[(&str, &str)]) -> Connection {
         let properties =
             properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned().into())).collect();
-        let connection = Connection { brokers: Vec::new(), properties, client_id: String::new() };
+        Connection { brokers: Vec::new(), properties, client_id: String::new() }
+    }
+
+    /// In days, or what is wrong with the first one that something is wrong with.
+    fn found(properties: &[(&str, &str)]) -> Result<Vec<(CertificateUse, i64)>, String> {
         let days = |end: i64| ((end - unix_now()) as f64 / DAY as f64).round() as i64;
-        let found = ends(&connection).map_err(|error| error.to_string())?;
-        Ok(found.into_iter().map(|(used, end)| (used, days(end))).collect())
+        let looked = ends(&with(properties)).into_iter();
+        looked.map(|end| end.map(|(used, end)| (used, days(end))).map_err(|error| error.to_string())).collect()
     }
 
     #[test]
@@ -140,6 +147,9 @@ mod tests {
             let said = found(properties).unwrap_err();
             assert!(said.contains(why) && !said.contains("open") && !said.contains("PRIVATE"), "{said}");
         }
+        let looked = ends(&with(&[tls, ca, store]));
+        let one_by_one = matches!(&looked[..], [Ok((CertificateUse::KafkaCa, _)), Err(CertificateError::Store(_))]);
+        assert!(one_by_one, "a store that stays closed hides no authority: {looked:?}");
         for system in ["probe", &directory.path().display().to_string()] {
             assert_eq!(found(&[tls, ("ssl.ca.location", system)]), Ok(vec![]), "{system}");
         }

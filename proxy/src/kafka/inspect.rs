@@ -47,7 +47,8 @@ pub fn topic(connection: &Connection, topic: &str, timeout: Duration) -> Result<
     let metadata = loop {
         // Tokens and errors come only while it is polled.
         drop(consumer.poll(Duration::ZERO));
-        match consumer.fetch_metadata(Some(topic), STEP.min(timeout)) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match consumer.fetch_metadata(Some(topic), STEP.min(left)) {
             Ok(metadata) => break metadata,
             Err(_) if Instant::now() < deadline => {}
             Err(error) => {

@@ -45,46 +45,48 @@ pub fn of_chain(chain: &str, count: i32) -> i32 {
 #[derive(Debug)]
 pub(super) struct Pins {
     file: Option<PathBuf>,
-    /// In the order in which they were first placed.
-    chains: VecDeque<(String, i32)>,
+    /// In the order in which they were first placed. `None` before the first is asked for: who asks has the spool's lock, and
+    /// the process that had it before may have placed one until then.
+    chains: Option<VecDeque<(String, i32)>>,
 }
 
 impl Pins {
-    /// A file that is unreadable is an empty one: chains are then placed as if they were new.
-    pub(super) fn open(file: Option<PathBuf>) -> Self {
-        let chains = file.as_deref().map_or_else(VecDeque::new, |path| match read(path) {
-            Ok(chains) => chains,
-            Err(error) => {
-                tracing::warn!("`{}` is unreadable, partitions are chosen anew: {error}", path.display());
-                VecDeque::new()
-            }
-        });
-        Self { file, chains }
+    pub(super) fn new(file: Option<PathBuf>) -> Self {
+        Self { file, chains: None }
     }
 
     /// Where `chain` goes in a topic of `count` partitions.
     pub(super) fn place(&mut self, chain: &str, count: i32) -> i32 {
         let chosen = of_chain(chain, count);
-        match self.chains.iter_mut().find(|(known, _)| known == chain) {
-            Some((_, pinned)) if *pinned < count => return *pinned,
+        let chains = self.chains.get_or_insert_with(|| self.file.as_deref().map_or_else(VecDeque::new, known));
+        match chains.iter_mut().find(|(known, _)| known == chain) {
+            Some((_, pinned)) if (0..count).contains(&*pinned) => return *pinned,
             Some((_, pinned)) => {
-                tracing::warn!(chain, pinned, count, "the topic has fewer partitions than before, the chain moves");
+                tracing::warn!(chain, pinned, count, "the topic no longer has the partition of the chain, which moves");
                 *pinned = chosen;
             }
             None => {
-                while self.chains.len() >= MAX_CHAINS {
-                    self.chains.pop_front();
+                while chains.len() >= MAX_CHAINS {
+                    chains.pop_front();
                 }
-                self.chains.push_back((chain.to_owned(), chosen));
+                chains.push_back((chain.to_owned(), chosen));
             }
         }
         if let Some(path) = &self.file
-            && let Err(error) = write(path, &self.chains)
+            && let Err(error) = write(path, chains)
         {
             tracing::warn!("`{}` could not be written, a restart may move the chain: {error}", path.display());
         }
         chosen
     }
+}
+
+/// A file that is unreadable is an empty one: chains are then placed as if they were new.
+fn known(path: &Path) -> VecDeque<(String, i32)> {
+    read(path).unwrap_or_else(|error| {
+        tracing::warn!("`{}` is unreadable, partitions are chosen anew: {error}", path.display());
+        VecDeque::new()
+    })
 }
 
 fn read(path: &Path) -> io::Result<VecDeque<(String, i32)>> {
@@ -133,9 +135,19 @@ mod tests {
     fn a_chain_stays_when_the_topic_grows_and_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let file = Some(dir.path().join("partitions.json"));
-        let at_first = Pins::open(file.clone()).place("21", 3);
+        let at_first = Pins::new(file.clone()).place("21", 3);
         assert_ne!(at_first, of_chain("21", 7), "the test needs a chain that would move");
-        assert_eq!(Pins::open(file).place("21", 7), at_first);
+        assert_eq!(Pins::new(file).place("21", 7), at_first);
+    }
+
+    /// A new process waits for the old one's lock with its sink built.
+    #[test]
+    fn what_was_placed_before_the_first_question_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = Some(dir.path().join("partitions.json"));
+        let mut next = Pins::new(file.clone());
+        let at_first = Pins::new(file).place("21", 3);
+        assert_eq!(next.place("21", 7), at_first);
     }
 
     /// Ids of chains are random: the alphabet says nothing of their age.
@@ -143,23 +155,31 @@ mod tests {
     fn the_oldest_chains_are_forgotten_also_after_a_restart() {
         let dir = tempfile::tempdir().unwrap();
         let file = Some(dir.path().join("partitions.json"));
-        let mut pins = Pins::open(file.clone());
+        let mut pins = Pins::new(file.clone());
         let names: Vec<String> = (0..MAX_CHAINS + 2).rev().map(|n| format!("{n:04}")).collect();
         for name in &names[..MAX_CHAINS + 1] {
             pins.place(name, 3);
         }
-        let mut pins = Pins::open(file);
+        let mut pins = Pins::new(file);
         pins.place(&names[MAX_CHAINS + 1], 3);
-        let kept: Vec<&String> = pins.chains.iter().map(|(name, _)| name).collect();
+        let kept: Vec<&String> = pins.chains.iter().flatten().map(|(name, _)| name).collect();
         assert_eq!(kept, names[2..].iter().collect::<Vec<_>>());
     }
 
     #[test]
     fn a_partition_that_is_gone_is_chosen_anew() {
-        let mut pins = Pins::open(None);
+        let mut pins = Pins::new(None);
         let before = pins.place("foobar", 1000);
         assert!(before > 0);
         assert_eq!(pins.place("foobar", 1), 0);
+    }
+
+    #[test]
+    fn a_partition_that_cannot_be_is_chosen_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("partitions.json");
+        fs::write(&path, r#"[["21",-1]]"#).unwrap();
+        assert_eq!(Pins::new(Some(path)).place("21", 3), of_chain("21", 3));
     }
 
     #[test]
@@ -167,7 +187,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("partitions.json");
         fs::write(&path, "{").unwrap();
-        assert_eq!(Pins::open(Some(path.clone())).place("21", 3), of_chain("21", 3));
+        assert_eq!(Pins::new(Some(path.clone())).place("21", 3), of_chain("21", 3));
         assert_eq!(read(&path).unwrap().len(), 1);
     }
 }

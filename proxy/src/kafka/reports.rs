@@ -38,7 +38,6 @@ struct Inbox {
     refused: Vec<Refused>,
     /// Partitions in which a record was stored.
     opened: BTreeSet<i32>,
-    fatal: bool,
     /// The crate reports every error of a producer twice in a row.
     reported: Option<(KafkaError, String)>,
 }
@@ -77,12 +76,6 @@ impl Reports {
     pub(super) fn refused(&self) -> Vec<Refused> {
         std::mem::take(&mut self.inbox.lock().refused)
     }
-
-    /// There was a fatal error, and something may still be told of what led to it, or of what was under way beside it.
-    pub(super) fn is_unexplained(&self) -> bool {
-        let inbox = self.inbox.lock();
-        inbox.fatal && inbox.under_way > 0
-    }
 }
 
 /// The second is what brokers say of a batch that a segment of the topic cannot hold.
@@ -104,16 +97,15 @@ impl ClientContext for Reports {
 
     fn stats_raw(&self, _: &[u8]) {}
 
+    /// A fatal error comes as what led to it, not as one that is fatal: only the client knows that. What it held is failed
+    /// besides.
     fn error(&self, error: KafkaError, reason: &str) {
         let mut inbox = self.inbox.lock();
         let report = (error, reason.to_owned());
         if inbox.reported.take().is_some_and(|before| before == report) {
             return;
         }
-        let told = Fault { code: error_name(&report.0), text: reason.to_owned() };
-        let fatal = report.0.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal);
-        inbox.fatal |= fatal;
-        inbox.events.push(if fatal { Event::Fatal(told) } else { Event::Trouble(told) });
+        inbox.events.push(Event::Trouble(Fault { code: error_name(&report.0), text: reason.to_owned() }));
         inbox.reported = Some(report);
     }
 

@@ -24,7 +24,8 @@ use crate::audit::stub;
 /// Of the value: CloudEvents 1.0 in structured mode.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json; charset=UTF-8";
 
-/// A look-up of the topic holds the publisher's thread at most this long.
+/// A look-up of the topic holds the publisher's thread at most this long; the first one, with the look at its limit behind it,
+/// three times as long.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// For what became of a batch, and of those beside it, to be told after the fatal error that it led to.
@@ -95,7 +96,7 @@ impl std::fmt::Debug for KafkaSink {
 impl KafkaSink {
     /// Connects in the background; a broker that is away is no error.
     pub fn new(options: Options) -> Result<Self, ClientError> {
-        let pins = Pins::open(options.pins.clone());
+        let pins = Pins::new(options.pins.clone());
         let wrong = |error: KafkaError| ClientError(said(&error));
         let topic = options.checkpoint_topic.as_ref();
         let checkpoints = topic.map(|topic| Checkpoints::new(&options.connection, topic)).transpose().map_err(wrong)?;
@@ -281,7 +282,8 @@ impl Sink for KafkaSink {
             let reports = producer.context();
             // What was refused may be presumed to be too large, once it is known.
             let until = Instant::now() + EXPLANATION;
-            while reports.is_unexplained() && Instant::now() < until {
+            let is_over = producer.client().fatal_error().is_some();
+            while is_over && !reports.is_idle() && Instant::now() < until {
                 producer.poll(EXPLANATION / 10);
             }
             let refused = reports.refused();

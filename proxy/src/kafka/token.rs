@@ -3,17 +3,23 @@
 //! or a Kubernetes projected token keeps a file fresh.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rdkafka::client::OAuthToken;
+use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
+
+use crate::certificates::content;
 
 /// The property's value is this and a path, which is read again for every token; or the token itself.
 const FILE: &str = "token_file=";
 /// What says nothing of its own end is read again after this long.
 const OPAQUE: Duration = Duration::from_secs(300);
+/// The end of the year 9999, in seconds since 1970. For us, what ends later ends then: librdkafka counts in microseconds.
+const LATEST: f64 = 253_402_300_799.0;
 /// Of a file that is a token (bytes).
 const LONGEST: u64 = 64 << 10;
 
@@ -36,14 +42,10 @@ pub(super) fn current(config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>
 }
 
 fn read(path: &str) -> Result<String, String> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(LONGEST + 1).read_to_string(&mut text))
-        .map_err(|error| format!("cannot read the token file `{path}`: {error}"))?;
-    if text.len() as u64 > LONGEST {
-        return Err(format!("`{path}` has more than {LONGEST} bytes and is no token"));
-    }
+    let content = Zeroizing::new(
+        content(Path::new(path), LONGEST).map_err(|error| format!("cannot read the token file `{path}`: {error}"))?,
+    );
+    let text = std::str::from_utf8(&content).map_err(|_| format!("the token file `{path}` is not text"))?;
     Ok(text.trim().to_owned())
 }
 
@@ -54,7 +56,7 @@ fn named(token: String, now: SystemTime) -> Result<OAuthToken, &'static str> {
     let claims = claims(&token).unwrap_or_default();
     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let end = match claims.exp {
-        Some(seconds) => Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        Some(seconds) => Duration::try_from_secs_f64(seconds.clamp(0.0, LATEST)).unwrap_or_default(),
         None => now + OPAQUE,
     };
     if end <= now {
@@ -91,8 +93,12 @@ mod tests {
     fn a_jwt_says_who_has_it_and_how_long() {
         let token = current(Some(&jwt(r#"{"sub":"alice","exp":4000000000}"#))).unwrap();
         assert_eq!((token.principal_name.as_str(), token.lifetime_ms), ("alice", 4_000_000_000_000));
-        let said = error(Some(&jwt(r#"{"sub":"alice","exp":1000000000}"#)));
-        assert!(said.contains("expired"), "{said}");
+        for past in ["1000000000", "-1", "-1e300"] {
+            let said = error(Some(&jwt(&format!(r#"{{"sub":"alice","exp":{past}}}"#))));
+            assert!(said.contains("expired"), "{said}");
+        }
+        let token = current(Some(&jwt(r#"{"exp":1e300}"#))).unwrap();
+        assert_eq!(token.lifetime_ms, 253_402_300_799_000, "it has not expired");
     }
 
     #[test]
@@ -113,6 +119,7 @@ mod tests {
             assert_eq!(current(Some(&config)).unwrap().token, text);
         }
         assert!(error(Some("token_file=/does/not/exist")).contains("`/does/not/exist`"));
+        assert!(error(Some("token_file=/dev/zero")).contains("not a regular file"));
         assert!(error(None).contains("token_file="));
         let said = error(Some("se cret"));
         assert!(!said.contains("cret"), "{said}");

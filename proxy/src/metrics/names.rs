@@ -121,13 +121,14 @@ pub const DELIVERY: [f64; 13] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 
 
 /// What a producer meets: librdkafka's errors by the words of `RDKafkaErrorCode`, `client` for one without a code, and
 /// `spool` and `internal` for ours. Whatever else comes counts as `other`.
-pub const KAFKA_CODES: [&str; 36] = [
+pub const KAFKA_CODES: [&str; 37] = [
     "all_brokers_down",
     "authentication",
     "broker_transport_failure",
     "client",
     "cluster_authorization_failed",
     "fatal",
+    "gapless_guarantee",
     "inconsistent",
     "internal",
     "invalid_different_record",

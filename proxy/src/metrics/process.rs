@@ -99,7 +99,8 @@ impl Times {
     fn parse(stat: &str) -> Option<Self> {
         let (_, after_name) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks = |field: usize| fields.get(field.checked_sub(3)?)?.parse::<u32>().ok().map(f64::from);
+        // Not 32 bits: a machine is up for longer than their 497 days.
+        let ticks = |field: usize| fields.get(field.checked_sub(3)?)?.parse::<f64>().ok();
         Some(Self { cpu_seconds: (ticks(14)? + ticks(15)?) / USER_HZ, start_after_boot: ticks(22)? / USER_HZ })
     }
 }
@@ -119,6 +120,13 @@ mod tests {
         let times = Times::parse(stat).unwrap();
         assert_eq!(times.cpu_seconds, 2.0);
         assert_eq!(times.start_after_boot, 12.0);
+    }
+
+    #[test]
+    fn ticks_are_counted_beyond_497_days() {
+        let stat = "7 (a) S 1 7 7 0 -1 4194304 1 0 0 0 5000000000 0 0 0 20 0 9 0 6000000000 9 9 9";
+        let times = Times::parse(stat).unwrap();
+        assert_eq!((times.cpu_seconds, times.start_after_boot), (50_000_000.0, 60_000_000.0));
     }
 
     #[test]

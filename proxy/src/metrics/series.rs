@@ -38,8 +38,6 @@ pub(super) struct Route {
     /// In the order of `Reason::ALL`; `None` where the reason is no fault.
     faults: Vec<Option<Counter>>,
     /// `None` for the route that is none.
-    pub(super) cache_enabled: Option<Gauge>,
-    /// `None` for the route that is none.
     pub(super) fallbacks: Option<Counter>,
 }
 
@@ -150,6 +148,11 @@ impl<T> Table<T> {
             }
             next
         });
+        let known = self.known.load();
+        let unknown = names.iter().filter(|name| !known.contains_key(*name)).count();
+        if unknown > 0 {
+            tracing::warn!(unknown, limit = MAX_NAMES, "too many names for a metric, those beyond count as unknown");
+        }
     }
 }
 
@@ -190,8 +193,19 @@ impl Series {
         self.clients.extend(&names.clients, |name| self.families.client(name));
     }
 
-    /// An authorizer that nobody asks any more must not look like one that is left alone.
+    /// Only of routes that the configuration names, now or before.
+    pub(super) fn cache_enabled(&self, route: &str, enabled: bool) {
+        if self.routes.known.load().contains_key(route) {
+            self.families.enabled(route).set(i64::from(enabled));
+        }
+    }
+
+    /// An authorizer that nobody asks any more must not look like one that is left alone, nor a route that is gone like one
+    /// whose cache is in use, or was switched off.
     pub(super) fn retire(&self, names: &Names) {
+        for route in self.routes.known.load().keys().filter(|route| !names.routes.contains(route)) {
+            self.families.cache_enabled.remove(&labels("countersign_cache_enabled", &[route.as_str()]));
+        }
         for (name, authorizer) in self.authorizers.known.load().iter() {
             if !names.authorizers.contains(name) {
                 authorizer.breaker_open.set(0);
@@ -281,14 +295,16 @@ impl Families {
             let values = [reason.as_str(), reason.side()?.as_str(), route];
             Some(self.faults.get_or_create_owned(&labels("countersign_faults_total", &values)))
         };
-        let enabled = || self.cache_enabled.get_or_create_owned(&labels("countersign_cache_enabled", &[route]));
-        let fallbacks = || self.fallbacks.get_or_create_owned(&labels("countersign_fallbacks_total", &[route]));
-        Route {
-            decisions,
-            faults: Reason::ALL.iter().map(fault).collect(),
-            cache_enabled: named.then(enabled),
-            fallbacks: named.then(fallbacks),
+        if named {
+            // There from the start, at 0.
+            drop(self.enabled(route));
         }
+        let fallbacks = || self.fallbacks.get_or_create_owned(&labels("countersign_fallbacks_total", &[route]));
+        Route { decisions, faults: Reason::ALL.iter().map(fault).collect(), fallbacks: named.then(fallbacks) }
+    }
+
+    fn enabled(&self, route: &str) -> Gauge {
+        self.cache_enabled.get_or_create_owned(&labels("countersign_cache_enabled", &[route]))
     }
 
     fn authorizer(&self, authorizer: &str) -> Authorizer {

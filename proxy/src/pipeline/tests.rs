@@ -12,6 +12,8 @@ use crate::decide::attempt::{CacheControl, DenyOnly, Limits};
 use crate::decide::{self, CacheOptions, breaker};
 use crate::metrics::Names;
 use crate::policy::key::IgnoreList;
+use crate::policy::privacy::key::Kind;
+use crate::policy::privacy::{Account, Modes};
 use crate::policy::route::{Combine, Globs, Lifetimes, Matcher, Route, Routes};
 
 /// A question of this client meets a defect when its decision is counted.
@@ -90,10 +92,27 @@ fn reloads_do_not_add_up_to_more_places() {
     let decider = || Arc::new(decider(r#"{"result":true}"#, &metrics));
     let first = InForce::new(decider(), options(source.clone(), 2));
     let held = first.places.clone().try_acquire_owned().unwrap();
-    let next = first.followed_by(Some(decider()), options(source.clone(), 2));
+    let of = |max_in_flight| {
+        let source = source.clone();
+        move |privacy| Options { privacy, ..options(source, max_in_flight) }
+    };
+    let next = first.followed_by(Some(decider()), of(2));
     assert_eq!(next.places.available_permits(), 1, "a question of before still has its place");
     drop(held);
-    assert_eq!(next.followed_by(None, options(source, 3)).places.available_permits(), 3);
+    assert_eq!(next.followed_by(None, of(3)).places.available_permits(), 3);
+}
+
+/// Hashes that are keyed at random are comparable until the process ends.
+#[test]
+fn a_key_that_nobody_has_outlives_a_reload() {
+    let (metrics, source) = (Metrics::new(&Names::default()), Source::new("i"));
+    let modes = Modes { account: Account::Drop, ..Modes::PLAIN };
+    let hidden = || Options { privacy: Privacy::new(modes, None).unwrap(), ..options(source.clone(), 1) };
+    let started = || InForce::new(Arc::new(decider(r#"{"result":true}"#, &metrics)), hidden());
+    let digest = |in_force: &InForce| in_force.options.privacy.digest(Kind::Input, "question");
+    let first = started();
+    assert_eq!(digest(&first.followed_by(None, |privacy| Options { privacy, ..hidden() })), digest(&first));
+    assert_ne!(digest(&started()), digest(&first), "each start has a key of its own");
 }
 
 /// The reply to one question of the unlucky client, and `data` of all records when the spool has ended.

@@ -69,3 +69,24 @@ impl Request {
         self.conditions.iter().any(|(key, _)| key == name)
     }
 }
+
+#[cfg(test)]
+impl Request {
+    /// An anonymous question with this action and nothing else, for tests that add what they are about.
+    pub fn bare(action: &str) -> Self {
+        Self {
+            bytes: Bytes::new(),
+            account: Text::default(),
+            groups: None,
+            action: action.into(),
+            original_action: None,
+            bucket: Text::default(),
+            object: Text::default(),
+            owner: false,
+            deny_only: false,
+            conditions: Vec::new(),
+            claims: Claims::default(),
+            unknown: Vec::new(),
+        }
+    }
+}

@@ -118,23 +118,9 @@ impl Routes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::request::Claims;
 
     fn request(action: &str, bucket: &str, account: &str) -> Request {
-        Request {
-            bytes: bytes::Bytes::new(),
-            account: account.into(),
-            groups: None,
-            action: action.into(),
-            original_action: None,
-            bucket: bucket.into(),
-            object: "".into(),
-            owner: false,
-            deny_only: false,
-            conditions: Vec::new(),
-            claims: Claims::default(),
-            unknown: Vec::new(),
-        }
+        Request { account: account.into(), bucket: bucket.into(), ..Request::bare(action) }
     }
 
     fn route(name: &str, matcher: Matcher) -> Route {

@@ -13,6 +13,7 @@ const SPOOL_FULL: f64 = 0.8;
 const LAG_SECONDS: f64 = 600.0;
 const CHECKPOINT_SECONDS: f64 = 300.0;
 const CERTIFICATE_SECONDS: f64 = 14.0 * 86400.0;
+const CERTIFICATE_SOON_SECONDS: f64 = 2.0 * 86400.0;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Problem {
@@ -104,10 +105,15 @@ impl Found {
             let text = "The chain has not stated its head for more than five minutes".to_owned();
             self.add(Warning, Some("CountersignCheckpointLate"), text);
         }
-        if certificate_ends > 0.0 && certificate_ends - wall < CERTIFICATE_SECONDS {
-            let days = ((certificate_ends - wall) / 86400.0).max(0.0);
-            let text = format!("A configured certificate ends in {days:.0} days");
-            self.add(Warning, Some("CountersignCertificateExpires"), text);
+        let left = certificate_ends - wall;
+        if certificate_ends > 0.0 && left < CERTIFICATE_SECONDS {
+            let text = if left <= 0.0 {
+                "A configured certificate has ended".to_owned()
+            } else {
+                format!("A configured certificate ends in {}", words::hours(left / 3600.0))
+            };
+            let severity = if left < CERTIFICATE_SOON_SECONDS { Critical } else { Warning };
+            self.add(severity, Some("CountersignCertificateExpires"), text);
         }
     }
 

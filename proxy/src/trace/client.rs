@@ -23,8 +23,6 @@ use super::StartError;
 const MAX_ANSWER: usize = 64 * 1024;
 /// Addresses of the collector's name that are tried.
 const MAX_ADDRESSES: usize = 4;
-/// Where OTLP over HTTP takes traces, below the endpoint.
-const TRACES: &str = "/v1/traces";
 
 /// Where spans go, and as whom.
 pub(super) struct Collector {
@@ -69,11 +67,9 @@ impl Collector {
     }
 }
 
-/// `endpoint` names the collector; traces have a path below it, unless it is already written out.
+/// Where spans go, as it is written: which path traces have is settled by whoever wrote it.
 pub(super) fn traces_uri(endpoint: &str) -> Result<Uri, StartError> {
-    let base = endpoint.trim_end_matches('/');
-    let full = if base.ends_with(TRACES) { base.to_owned() } else { format!("{base}{TRACES}") };
-    full.parse().map_err(|_| StartError::Endpoint(endpoint.to_owned()))
+    endpoint.parse().map_err(|_| StartError::Endpoint(endpoint.to_owned()))
 }
 
 #[async_trait]
@@ -141,11 +137,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn traces_stand_below_the_endpoint() {
-        for written in ["http://c:4318", "http://c:4318/", "http://c:4318/v1/traces"] {
-            assert_eq!(traces_uri(written).unwrap(), "http://c:4318/v1/traces");
+    fn nothing_is_put_behind_the_path_that_is_written() {
+        // `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is used as it is, by its specification.
+        for written in ["http://c:4318/v1/traces", "http://c:4318/in", "https://c/otlp?tenant=a"] {
+            assert_eq!(traces_uri(written).unwrap().to_string(), written);
         }
-        assert_eq!(traces_uri("https://c/otlp").unwrap(), "https://c/otlp/v1/traces");
         assert!(traces_uri("http://c d").is_err());
     }
 }

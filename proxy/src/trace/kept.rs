@@ -3,11 +3,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 /// Decisions remembered at once; about 64 bytes each.
 const CAPACITY: usize = 8192;
+/// Between two lines of the log about what was forgotten.
+const REMIND: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 struct Decision {
@@ -21,15 +24,31 @@ struct Decision {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     decisions: Mutex<VecDeque<Decision>>,
+    /// When it was last said that some were forgotten.
+    said: Mutex<Option<Instant>>,
 }
 
 impl Kept {
     pub(super) fn remember(&self, chain: &Arc<str>, seq: u64, trace_id: u128, span_id: u64) {
         let mut decisions = self.decisions.lock();
-        if decisions.len() == CAPACITY {
+        let is_full = decisions.len() == CAPACITY;
+        if is_full {
             decisions.pop_front();
         }
         decisions.push_back(Decision { chain: Arc::clone(chain), seq, trace_id, span_id });
+        drop(decisions);
+        if is_full {
+            self.complain();
+        }
+    }
+
+    /// No fault: so it is during an outage of Kafka's, and always without Kafka.
+    fn complain(&self) {
+        let mut said = self.said.lock();
+        if said.is_none_or(|before| before.elapsed() >= REMIND) {
+            *said = Some(Instant::now());
+            tracing::debug!(limit = CAPACITY, "too many traced decisions wait for Kafka: the oldest will have no link");
+        }
     }
 
     /// Trace and span ids of the decisions in this range; they are not asked for again.

@@ -13,8 +13,7 @@ const MAX_ID: usize = 128;
 
 const LIMITS: Limits = Limits { depth: 32, members: 4096, elements: MAX_ANSWER, finite: false };
 
-/// A verdict that an authorizer really gave. Fields are private: only [`read`] and [`read_authzen`] build one that
-/// allows.
+/// A verdict that an authorizer really gave. Fields are private: only [`read`] and [`read_authzen`] build one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     decision: Decision,
@@ -24,9 +23,6 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A deny that needs nobody to give it, such as that of an authorizer that is not asked about explicit denies.
-    pub const DENIED: Self = Self { decision: Decision::Deny, decision_id: None, revision: None, message: None };
-
     pub fn decision(&self) -> Decision {
         self.decision
     }

@@ -74,7 +74,6 @@ pub fn evaluation(request: &Request) -> Vec<u8> {
         (bucket, "") => ("bucket", bucket.into()),
         (bucket, object) => ("object", format!("{bucket}/{object}").into()),
     };
-    let absent = |(name, _): &'_ (String, bytes::Bytes)| name.starts_with("absent.");
     let evaluation = Evaluation {
         subject: Entity { r#type: "user", id: request.account.as_str().into(), properties: subject },
         action: Action {
@@ -93,12 +92,7 @@ pub fn evaluation(request: &Request) -> Vec<u8> {
             conditions: Conditions(request),
             withheld: names(request).filter(|name| is_withheld(name)).collect(),
             other: Other(request),
-            absent: request
-                .unknown
-                .iter()
-                .filter(|unknown| absent(unknown))
-                .filter_map(|(name, _)| name.strip_prefix("absent."))
-                .collect(),
+            absent: request.unknown.iter().filter_map(|(name, _)| name.strip_prefix("absent.")).collect(),
         },
     };
     // Text and numbers under text always become JSON; an empty body would be a fault of the authorizer's, not an allow.

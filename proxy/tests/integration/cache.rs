@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use loadtest::stub::{Answer, Script, Stub};
+use loadtest::stub::{Answer, Gate, Script, Stub};
 use serde_json::Value;
 
 use crate::support::records::events;
@@ -71,11 +71,13 @@ async fn a_fault_is_never_remembered() {
 #[tokio::test]
 async fn a_deny_has_a_lifetime_of_its_own() {
     let stub = Stub::start(Script::deny()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).cache("allow_ttl = \"1h\"\ndeny_ttl = \"300ms\"").start().await;
+    let proxy = Countersign::asking(&stub.url()).cache("allow_ttl = \"1h\"\ndeny_ttl = \"2s\"").start().await;
     let asked = question("alice", "s3:GetObject", "reports", "a.txt");
     assert!(!proxy.ask(&asked).await.allowed());
     stub.set(Script::allow());
     eventually("the deny has expired", async || proxy.ask(&asked).await.allowed().then_some(())).await;
+    let kept = |record: &Value| record["data"]["origin"] == "cache" && record["data"]["decision"] == "deny";
+    assert!(proxy.decisions().iter().any(kept), "it was never remembered");
     stub.set(Script::deny());
     assert!(proxy.ask(&asked).await.allowed(), "the allow has not");
 }
@@ -142,19 +144,32 @@ async fn a_thousand_equal_questions_are_one_call_and_a_thousand_records() {
     assert_eq!(proxy.metric("countersign_cache_waiting ").await, 0.0);
 }
 
-/// The client that asked first has gone before its answer came.
+/// The client that asked first goes while others wait for its answer.
 #[tokio::test]
 async fn authorino_668_a_client_that_hangs_up_fails_nobody() {
-    let stub = Stub::start(Answer::allow().after(Duration::from_millis(300))).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).cache("allow_ttl = \"1h\"").start().await;
+    let gate = Gate::closed();
+    let answer = Answer::allow().held_by(&gate).body_after(Duration::from_millis(300));
+    let stub = Stub::start(answer).await.unwrap();
+    let proxy = Countersign::asking(&stub.url())
+        .listen("drain = \"0s\"\ndeadline = \"30s\"")
+        .authorizer("timeout = \"20s\"")
+        .cache("allow_ttl = \"1h\"")
+        .start()
+        .await;
     let asked = question("alice", "s3:GetObject", "reports", "a.txt");
     let mut leader = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
     let bytes = http::request("POST", "/", &[], asked.to_string().as_bytes());
     tokio::io::AsyncWriteExt::write_all(&mut leader, &bytes).await.unwrap();
     assert!(stub.wait_for(1).await);
     let followers = futures_util::future::join_all((0..20).map(|_| proxy.ask(&asked)));
-    drop(leader);
-    assert!(followers.await.iter().all(http::Answer::allowed));
+    let hangs_up = async {
+        let waiting = async || (proxy.metric("countersign_cache_waiting ").await == 20.0).then_some(());
+        eventually("the others wait", waiting).await;
+        drop(leader);
+        gate.open();
+    };
+    let (answers, ()) = futures_util::future::join(followers, hangs_up).await;
+    assert!(answers.iter().all(http::Answer::allowed));
     assert_eq!(stub.asked(), 1);
     assert_eq!(proxy.decisions().len(), 21, "its decision is recorded all the same");
 }

@@ -158,11 +158,14 @@ async fn every_recipe_does_what_the_page_says() {
     let [fetch] = of(&blocks, "DuckDB", "sh")[..] else { panic!("one way to fetch") };
     desk.sh(fetch).await;
     let [views] = of(&blocks, "DuckDB", "sql")[..] else { panic!("one block of views") };
+    let mut answered = BTreeSet::new();
     for question in blocks.iter().filter(|block| block.language == "sql" && *block != views) {
         let number = question.heading.split('.').next().unwrap().parse().unwrap();
         let rows = desk.sql(&format!("{}\n{}", views.text, question.text)).await;
         answers(number, &rows);
+        answered.insert(number);
     }
+    assert_eq!(answered, (1..=10).collect(), "each question has its statement");
 }
 
 /// What each question must find among the records above.
@@ -197,8 +200,10 @@ fn the_page_keeps_its_promises_about_itself() {
     assert!(blocks.iter().filter(languages).count() == 4);
     assert!(blocks.iter().all(|block| (block.heading == "Not tested") == (block.language == "text")), "{blocks:?}");
     let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(PAGE)).unwrap();
-    let questions = page.split("\n### ").skip(1);
-    for question in questions.filter(|question| question.starts_with(|c: char| c.is_ascii_digit())) {
+    let sections = page.split("\n### ").skip(1);
+    let questions: Vec<&str> = sections.filter(|section| section.starts_with(|c: char| c.is_ascii_digit())).collect();
+    assert_eq!(questions.len(), 10);
+    for question in questions {
         assert!(question.contains("\nCannot show: "), "{question:.60}");
     }
 }

@@ -8,15 +8,15 @@ use loadtest::load::{End, Load};
 use loadtest::stub::{Script, Stub};
 use serde_json::Value;
 
-use crate::support::Countersign;
 use crate::support::records::events;
 use crate::support::stand::{TOPIC, published};
+use crate::support::{Countersign, count};
 
 const ANSWERS_BETWEEN: u64 = 300;
 const COMMAND: &str = "cargo test -p countersign --test integration crash";
 
 fn kills() -> usize {
-    std::env::var("COUNTERSIGN_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
+    count("COUNTERSIGN_KILLS", 20)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ const REQUIREMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/integrati
 /// Where secrets are mounted.
 const SECRETS: &str = "/run/secrets";
 /// What is left to do when the drain is over, in seconds: what is under way, the chain, Kafka, traces.
-const AFTER_DRAIN: u64 = 15;
+pub const AFTER_DRAIN: u64 = 15;
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = files::root().join(path);

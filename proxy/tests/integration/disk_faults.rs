@@ -21,7 +21,7 @@ async fn ask(proxy: &Running, object: &str) -> Answer {
 
 async fn start(stub: &Stub) -> Running {
     // Nobody else than the questions shall write.
-    Countersign::asking(&stub.url()).max_size("2MiB").audit("checkpoint_every = \"1h\"").start().await
+    Countersign::asking(&stub.url()).hasty().max_size("2MiB").audit("checkpoint_every = \"1h\"").start().await
 }
 
 fn attach(proxy: &Running, name: &str, fault: Fault) -> Strace {
@@ -155,7 +155,7 @@ async fn an_answer_whose_record_came_too_late_is_not_kept() {
         return;
     }
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let setup = Countersign::asking(&stub.url()).max_size("2MiB").audit("checkpoint_every = \"1h\"");
+    let setup = Countersign::asking(&stub.url()).hasty().max_size("2MiB").audit("checkpoint_every = \"1h\"");
     let proxy = setup.cache("allow_ttl = \"1h\"").start().await;
     assert!(ask(&proxy, "before").await.allowed());
     let strace = attach(&proxy, "fdatasync", Fault::Delay(5_000_000));
@@ -182,7 +182,7 @@ async fn a_volume_that_is_read_only_at_start_denies_until_it_is_not() {
     let Some(disk) = Small::mount("64m") else { return };
     remount(&disk, "ro");
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).on(disk.path()).start_unready().await;
+    let proxy = Countersign::asking(&stub.url()).hasty().on(disk.path()).start_unready().await;
     for n in 0..3 {
         let answer = ask(&proxy, &n.to_string()).await;
         assert_eq!((answer.status, answer.reason()), (503, "audit_unavailable"));

@@ -8,23 +8,19 @@ use std::time::Duration;
 
 use countersign::wire::reply;
 use loadtest::figures::Claim;
-use loadtest::stub::{Script, Stub};
-use tokio::io::AsyncWriteExt as _;
+use loadtest::stub::{Answer, Gate, Script, Stub};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::hostile::frames::{self, Heard, Raw, good, whole};
 use crate::secure::House;
-use crate::support::{Countersign, Running, eventually, http, question};
+use crate::support::{Countersign, Running, count, eventually, http, question};
 use client::{Client, Pauses, Summary};
 
 const COMMAND: &str = "cargo test -p countersign --test integration drain";
 /// Instead of MinIO's 15 s and the default of 17 s: the same second and more between the two.
 const IDLE: Duration = Duration::from_millis(1000);
 const DRAIN: &str = "drain = \"1800ms\"";
-
-fn number(variable: &str, default: usize) -> usize {
-    std::env::var(variable).ok().map_or(default, |text| text.parse().expect(variable))
-}
 
 /// Two instances with a spool each, behind one client.
 struct Pair {
@@ -45,7 +41,7 @@ impl Pair {
         let size = format!("{}MiB", 256 * (1 + restarts / 20));
         let mut instances = Vec::new();
         for _ in 0..2 {
-            instances.push(Countersign::asking(&stub.url()).listen(listen).max_size(&size).start().await);
+            instances.push(Countersign::asking(&stub.url()).hasty().listen(listen).max_size(&size).start().await);
         }
         let client = Client::start(&instances, idle, pauses, ca).await?;
         Some(Self { instances, client })
@@ -106,8 +102,8 @@ fn around(idle: Duration, callers: usize) -> Pauses {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_instances_are_restarted() {
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let times = number("COUNTERSIGN_RESTARTS", 20).div_ceil(2);
-    let usual_times = number("COUNTERSIGN_RESTARTS_USUAL", 1);
+    let times = count("COUNTERSIGN_RESTARTS", 20_usize).div_ceil(2);
+    let usual_times = count("COUNTERSIGN_RESTARTS_USUAL", 1);
     let usual = Duration::from_secs(15);
     let (busy, rare) = ([Pauses::busy(12), around(IDLE, 24)], [Pauses::busy(4), around(usual, 64)]);
     // At the same time, which spares the test most of its time; the last with the times that users have.
@@ -146,7 +142,7 @@ async fn no_call_over_http2_fails_while_instances_are_restarted() {
     let (stub, house) = (Stub::start(Script::allow()).await.unwrap(), House::new());
     house.renew();
     let listen = house.listen(true).replace("drain = \"0s\"", DRAIN);
-    let times = number("COUNTERSIGN_RESTARTS_HTTP2", 4);
+    let times = count("COUNTERSIGN_RESTARTS_HTTP2", 4);
     let pauses = [Pauses::busy(12), around(IDLE, 24)];
     let ca = house.path().join("ca.crt");
     let Some(mut pair) = Pair::start(&stub, &listen, IDLE, &pauses, times, Some(&ca)).await else { return };
@@ -173,7 +169,7 @@ async fn a_connection_with_http2_is_told_to_go_when_draining_begins() {
     let (stub, house) = (Stub::start(Script::allow()).await.unwrap(), House::new());
     house.renew();
     let listen = house.listen(true).replace("drain = \"0s\"", "drain = \"20s\"");
-    let proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+    let proxy = Countersign::asking(&stub.url()).hasty().listen(&listen).token("Bearer s3cret").start().await;
     let mut old = Raw::open(&house, &proxy).await;
     let mut idle = Raw::open(&house, &proxy).await;
     let answered = |stream: u32| move |heard: &Heard| heard.ended.contains_key(&stream);
@@ -216,11 +212,36 @@ async fn a_drain_shorter_than_the_idle_time_fails_calls(stub: &Stub) {
     assert_eq!(missing, 0, "an answer that came has its record");
 }
 
+/// What was sent behind it used to lie unread when the connection was closed, and the kernel resets such a connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_answer_is_not_lost_to_questions_that_were_sent_ahead() {
+    let gate = Gate::closed();
+    let stub = Stub::start(Answer::allow().held_by(&gate)).await.unwrap();
+    let setup = Countersign::asking(&stub.url()).listen("deadline = \"20s\"\ndrain = \"20s\"");
+    let proxy = setup.authorizer("timeout = \"15s\"").start().await;
+    let asked = question("alice", "s3:GetObject", "reports", "a.txt").to_string();
+    let one = http::request("POST", "/", &[], asked.as_bytes());
+    let mut peer = TcpStream::connect(proxy.address()).await.unwrap();
+    peer.write_all(&[&one[..], &one[..]].concat()).await.unwrap();
+    eventually("the first is asked", async || (stub.asked() == 1).then_some(())).await;
+    proxy.signal("TERM");
+    let draining = async || (http::get(proxy.admin(), "/readyz").await.status == 503).then_some(());
+    eventually("draining begins", draining).await;
+    peer.write_all(&one).await.unwrap();
+    gate.open();
+    let mut heard = Vec::new();
+    peer.read_to_end(&mut heard).await.expect("an end, not a reset");
+    peer.write_all(&one).await.expect("whoever has not read yet that it ends may go on");
+    let (answers, rest) = http::several(&heard);
+    assert!(answers.len() == 1 && answers[0].allowed() && rest.is_empty(), "{}", String::from_utf8_lossy(&heard));
+    assert_eq!(answers[0].header("connection"), Some("close"));
+}
+
 /// Go's transport dials ahead, and may use the connection long after. Up to MinIO's 15 s it is answered.
 #[tokio::test]
 async fn a_connection_that_was_dialed_ahead_is_answered() {
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).start().await;
+    let proxy = Countersign::asking(&stub.url()).hasty().start().await;
     let mut ahead = TcpStream::connect(proxy.address()).await.unwrap();
     // Longer than `read_timeout`, which counts from the first byte on.
     tokio::time::sleep(Duration::from_secs(15)).await;

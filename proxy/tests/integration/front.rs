@@ -11,7 +11,8 @@ use crate::support::{Countersign, Running, eventually, http, question, records};
 
 const TOKEN: &str = "Bearer s3cret";
 
-async fn behind_token() -> (Stub, Running) {
+/// An authorizer that allows everything, and a proxy that wants [`TOKEN`].
+pub async fn behind_token() -> (Stub, Running) {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let proxy = Countersign::asking(&stub.url()).token(TOKEN).start().await;
     (stub, proxy)

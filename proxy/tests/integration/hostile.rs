@@ -79,6 +79,7 @@ async fn broken_oracles_are_found() {
         assert_eq!((found.wrongly_allowed, found.complaints.len()), (wrongly_allowed, 1), "{:#?}", found.complaints);
         assert!(found.complaints[0].contains(complaint), "{:#?}", found.complaints);
     }
+    descriptors_that_stay_are_seen().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,10 +118,9 @@ async fn broken_expectations_are_found() {
     }
 }
 
-#[tokio::test]
 async fn descriptors_that_stay_are_seen() {
     let stub = loadtest::stub::Stub::start(loadtest::stub::Script::allow()).await.unwrap();
-    let proxy = crate::support::Countersign::asking(&stub.url()).start().await;
+    let proxy = crate::support::Countersign::asking(&stub.url()).hasty().start().await;
     let before = descriptors(&proxy);
     let mut held = Vec::new();
     for _ in 0..20 {

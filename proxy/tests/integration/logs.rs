@@ -10,7 +10,7 @@ use loadtest::laboratory::port;
 use loadtest::stub::{Answer, Script, Stub};
 use serde_json::Value;
 
-use super::support::{Countersign, binary, eventually, http, question};
+use super::support::{Countersign, binary, eventually, http, question, value};
 
 /// Every second question has no answer.
 fn faltering() -> Script {
@@ -42,8 +42,16 @@ async fn nothing_that_is_asked_can_act_on_a_terminal() {
     let evil = "\u{1b}[31mred\r\n2026-11-25T00:00:00Z ERROR forged\u{9b}2J\u{2028}";
     proxy.ask(&question(evil, "s3:GetObject", evil, evil)).await;
     proxy.post(evil.as_bytes(), &[("X-Evil", "\u{1b}[31m")]).await;
+    let told = async || Some(proxy.log()).filter(|log| log.contains("no usable answer"));
+    eventually("that there was no answer", told).await;
+    // Nothing of a question or an answer is quoted as things are. What a file says is: the control that something was there
+    // to be made harmless.
+    let file = std::fs::read_to_string(proxy.config_file()).unwrap();
+    let key = "[listen]\n\"\\u001b[31mpainted\\r\\n2026-11-25T00:00:00Z ERROR forged\\u009b2J\\u2028\" = 1\n";
+    std::fs::write(proxy.config_file(), file.replacen("[listen]\n", key, 1)).unwrap();
+    proxy.signal("HUP");
     let log =
-        eventually("it is in the log", async || Some(proxy.log()).filter(|log| log.contains("no usable answer"))).await;
+        eventually("it is in the log", async || Some(proxy.log()).filter(|log| log.contains("[31mpainted"))).await;
     let acting = |character: char| (character.is_control() && character != '\n') || character == '\u{2028}';
     assert!(!log.contains(acting), "{:?}", log.lines().find(|line| line.contains(acting)));
     // Every line begins as a line of the log does: none was begun by somebody else.
@@ -82,9 +90,8 @@ impl Unread {
     }
 
     async fn metric(&self, name: &str) -> f64 {
-        let text = http::try_get(self.admin, "/metrics").await.map_or_else(String::new, |answer| answer.body);
-        let line = text.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
-        line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
+        let page = http::try_get(self.admin, "/metrics").await;
+        page.map_or(0.0, |page| value(&page.body, name).expect("every series is there from the start"))
     }
 }
 

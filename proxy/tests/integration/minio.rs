@@ -1,7 +1,7 @@
 //! A real MinIO, a real OPA and a real Kafka, with Countersign in the middle. OPA's own decision log is the independent
 //! witness of what was asked.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -126,13 +126,14 @@ async fn while_opa_is_away_everything_is_refused_in_time() {
     mc.run(&["mb", "root/reports"]).await.unwrap();
     stand.opa.stop().await;
     let before = stand.proxy.decisions().len();
-    let started = Instant::now();
     let ran = mc.attempt(&["ls", "root"]).await.unwrap();
     assert_ne!(ran.code, Some(0), "{}", ran.stdout);
     let refused = stand.proxy.decisions().split_off(before);
     assert!(!refused.is_empty());
     assert!(refused.iter().all(|record| record["data"]["reason"] == "connect"), "{refused:#?}");
-    assert!(started.elapsed() < Duration::from_secs(2) * (refused.len() as u32 + 1), "each within its deadline");
+    // As the process saw it: what MinIO and its client take is not ours.
+    let in_time = |record: &Value| record["data"]["latency_us"].as_u64().is_some_and(|us| us < 2_000_000);
+    assert!(refused.iter().all(in_time), "each within its deadline: {refused:#?}");
     stand.opa.start_again().await.unwrap();
     assert!(mc.run(&["ls", "root"]).await.unwrap().contains("reports"), "nothing was restarted");
     stand.published().await;

@@ -9,12 +9,11 @@ use loadtest::load::Load;
 use loadtest::stub::{Script, Stub};
 
 use crate::support::stand::{TOPIC, published};
-use crate::support::{Countersign, eventually};
+use crate::support::{Countersign, count, eventually};
 
 /// Longer by this variable.
 fn away() -> Duration {
-    let seconds = std::env::var("COUNTERSIGN_BROKER_AWAY_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(90))
+    Duration::from_secs(count("COUNTERSIGN_BROKER_AWAY_SECONDS", 90))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use std::process::Command;
 use crate::support::binary;
 use crate::support::page::{Block, blocks};
 
-const UNIT: &str = include_str!("../../../config/systemd/countersign.service");
+pub const UNIT: &str = include_str!("../../../config/systemd/countersign.service");
 const PAGE: &str = "INSTALL.md";
 
 fn root() -> PathBuf {
@@ -93,8 +93,8 @@ fn every_manual_page_is_where_the_package_looks_for_it() {
     assert_eq!(looked_in, there);
 }
 
-/// The value of the last line that sets this.
-fn setting(name: &str) -> &'static str {
+/// The value of the unit's last line that sets this.
+pub fn setting(name: &str) -> &'static str {
     let value = UNIT.lines().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
     value.unwrap_or_else(|| panic!("the unit has no {name}"))
 }
@@ -187,13 +187,15 @@ fn the_transcript_has_every_command_of_the_page() {
     let transcript = blocks(PAGE).into_iter().find(|block| block.language == "text").expect("a transcript").text;
     let package =
         commands().into_iter().filter(|block| block.heading.starts_with(|first: char| first.is_ascii_digit()));
-    let mut rest = transcript.as_str();
+    let (mut rest, mut looked_for) = (transcript.as_str(), 0);
     for block in package {
         for command in block.text.replace("\\\n", "\u{0}").lines() {
             let command = format!("# {}\n", command.replace('\u{0}', "\\\n"));
             let at = rest.find(&command).unwrap_or_else(|| panic!("not in the transcript, or not there: {command}"));
             rest = &rest[at + command.len()..];
+            looked_for += 1;
         }
     }
+    assert!(looked_for > 10, "{looked_for} commands");
     assert!(transcript.contains("  deny  bob  ") && rest.contains("whole"), "{rest}");
 }

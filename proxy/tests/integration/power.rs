@@ -4,7 +4,6 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use countersign::audit::scan::{Scan, Scanned};
 use countersign::policy::limited::sha256_hex;
@@ -14,7 +13,7 @@ use loadtest::load::Load;
 use loadtest::stub::{Script, Stub};
 use serde_json::Value;
 
-use crate::support::{Countersign, Running, eventually};
+use crate::support::{Countersign, Running, count, eventually};
 
 const ANSWERS_BETWEEN: u64 = 200;
 /// EXT4_IOC_SHUTDOWN with NOLOGFLUSH: what was not synced is gone, and every later call fails. Perl, because every Debian
@@ -23,7 +22,7 @@ const CUT: &str = r#"sysopen(my $d, $ARGV[0], 0) or die "open: $!"; my $how = pa
 const COMMAND: &str = "cargo test -p countersign --test integration power";
 
 fn cuts() -> usize {
-    std::env::var("COUNTERSIGN_POWER_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(50)
+    count("COUNTERSIGN_POWER_CUTS", 50)
 }
 
 /// An ext4 in a file.
@@ -112,7 +111,7 @@ fn recorded(spool: &Path, into: &mut HashSet<String>) {
 
 /// Small segments, so that cuts fall on rolls too; old epochs give way, as nobody delivers.
 async fn started(stub: &Stub, volume: &Volume) -> Running {
-    Countersign::asking(&stub.url()).max_size("64MiB").on(&volume.path().join("spool")).start().await
+    Countersign::asking(&stub.url()).hasty().max_size("64MiB").on(&volume.path().join("spool")).start().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,9 +153,10 @@ async fn no_allow_is_without_its_record_after_power_cuts() {
 async fn lost_without_syncs(stub: &Stub) -> Option<usize> {
     let volume = require(Volume::make())?;
     let mut proxy = started(stub, &volume).await;
-    let said = volume.home.path().join("strace");
+    let (said, trace) = (volume.home.path().join("strace"), volume.home.path().join("trace"));
     let mut strace = match Command::new("strace")
-        .args(["-f", "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:retval=0", "-o", "/dev/null"])
+        .args(["-f", "-e", "trace=fdatasync,fsync", "-e", "inject=fdatasync,fsync:retval=0", "-o"])
+        .arg(&trace)
         .args(["-p", &proxy.pid().to_string()])
         .stderr(std::fs::File::create(&said).unwrap())
         .spawn()
@@ -171,8 +171,11 @@ async fn lost_without_syncs(stub: &Stub) -> Option<usize> {
         std::fs::read_to_string(&said).unwrap().contains("attached").then_some(())
     })
     .await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
     let load = Load::new(proxy.url()).connections(4).remember().start().await.unwrap();
+    eventually("a sync does nothing", async || {
+        std::fs::read_to_string(&trace).unwrap_or_default().contains("(INJECTED)").then_some(())
+    })
+    .await;
     assert!(load.answered(ANSWERS_BETWEEN).await);
     let spool = proxy.spool();
     cut(&volume, &mut proxy).await;

@@ -27,6 +27,24 @@ fn command(args: &[&str]) -> Command {
     command
 }
 
+/// A `publish` under way. It ends with the test, however that ends: its brokers may be gone, and it would wait for them.
+struct UnderWay(Option<Child>);
+
+impl UnderWay {
+    fn ended(mut self) -> (i32, String) {
+        ended(self.0.take().expect("it ends once"))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
 fn ended(child: Child) -> (i32, String) {
     let done = child.wait_with_output().unwrap();
     let said = String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap();
@@ -184,14 +202,14 @@ async fn killed_or_interrupted_half_way_it_loses_nothing() {
     let mut arrived = 0;
     for signal in ["-KILL", "-INT"] {
         let child = command(&[&to[..], &slow].concat()).spawn().unwrap();
-        let pid = child.id().to_string();
+        let (pid, child) = (child.id().to_string(), UnderWay(Some(child)));
         let more = async || {
             let now = count(&bootstrap);
             (now > arrived).then_some(now)
         };
         arrived = eventually("something has arrived", more).await;
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-        let (code, said) = ended(child);
+        let (code, said) = child.ended();
         assert!(code == if signal == "-INT" { 2 } else { -1 }, "{signal}: {code} {said}");
         assert!(signal != "-INT" || said.contains("interrupted, and not everything is published"), "{said}");
     }

@@ -128,7 +128,7 @@ async fn what_is_wrong_changes_nothing() {
     assert_eq!(proxy.metric("countersign_config_last_reload_successful").await, 1.0);
 
     // Two mistakes, and beside them a change that is none.
-    write(&proxy, "drain = \"0s\"", "drain = \"0s\"\npath = \"/x\"\nmax_boddy = \"1MiB\"\ndeadline = 3");
+    write(&proxy, "drain = \"0s\"", "drain = \"0s\"\npath = \"/x\"\nmax_boddy = \"1MiB\"\nread_timeout = 3");
     proxy.signal("HUP");
     let refused = events(&proxy, "config_refused", 1).await;
     let data = &refused[0]["data"];
@@ -145,7 +145,7 @@ async fn what_is_wrong_changes_nothing() {
 
     // And whole again, without a word.
     std::fs::rename(proxy.home().join("away"), proxy.config_file()).unwrap();
-    write(&proxy, "path = \"/x\"\nmax_boddy = \"1MiB\"\ndeadline = 3", "");
+    write(&proxy, "path = \"/x\"\nmax_boddy = \"1MiB\"\nread_timeout = 3", "");
     eventually("it is good again", async || {
         (proxy.metric("countersign_config_last_reload_successful").await == 1.0).then_some(())
     })
@@ -158,10 +158,10 @@ async fn what_is_wrong_changes_nothing() {
 async fn what_waits_for_a_restart_is_named() {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let mut proxy = Countersign::asking(&stub.url()).start().await;
-    edit(&proxy, "drain = \"0s\"", "drain = \"1s\"\ndeadline = \"3s\"").await;
+    edit(&proxy, "drain = \"0s\"", "drain = \"1s\"\nread_timeout = \"3s\"").await;
     let changed = events(&proxy, "config_changed", 1).await;
     let data = &changed[0]["data"];
-    assert_eq!(data["changed"], serde_json::json!(["listen.deadline"]));
+    assert_eq!(data["changed"], serde_json::json!(["listen.read_timeout"]));
     assert_eq!(data["pending_restart"], serde_json::json!(["listen.drain"]));
     assert!(proxy.log().contains("wait for a restart"), "{}", proxy.log());
     let generation = proxy.record_of(&asked(&proxy, "a").await)["data"]["config_generation"].clone();
@@ -182,8 +182,10 @@ async fn what_waits_for_a_restart_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_not_one_question_fails() {
     let (one, two) = (Stub::start(Script::allow()).await.unwrap(), Stub::start(Script::allow()).await.unwrap());
-    let timeout = |turn: usize| format!("timeout = \"{}ms\"", 1_000 + turn);
-    let proxy = Countersign::asking(&one.url()).authorizer(&timeout(0)).cache("allow_ttl = \"20ms\"").start().await;
+    // Long enough for a machine that is busy.
+    let timeout = |turn: usize| format!("timeout = \"{}ms\"", 20_000 + turn);
+    let setup = Countersign::asking(&one.url()).listen("drain = \"0s\"\ndeadline = \"30s\"");
+    let proxy = setup.authorizer(&timeout(0)).cache("allow_ttl = \"20ms\"").start().await;
     let load = Load::new(proxy.url()).connections(16).rate(200.0).duration(Duration::from_secs(600));
     let load = load.start().await.unwrap();
     let urls = [one.url(), two.url()];

@@ -1,5 +1,5 @@
 //! TLS of the decision endpoint: what is agreed on, a certificate renewed while it runs, and a real MinIO that trusts it
-//! by its CAs directory.
+//! by its CAs directory. And certificates of Kafka's that only its client can judge.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::authorizer::encrypted::Identity;
 use crate::reconcile::run;
-use crate::support::{Countersign, Running, eventually, http, question};
+use crate::support::{Countersign, PATIENCE, Running, eventually, http, question};
 
 /// An authority and what it vouches for, in files.
 pub struct House {
@@ -134,9 +134,9 @@ async fn old_versions_plain_text_and_silence_are_turned_away() {
     let mut silent = TcpStream::connect(proxy.address()).await.unwrap();
     let mut text = Vec::new();
     // Whether by an end or a reset, it ends, and nothing in it is an answer.
-    drop(plain.read_to_end(&mut text).await);
+    drop(tokio::time::timeout(PATIENCE, plain.read_to_end(&mut text)).await.expect("plain text is held open"));
     assert!(!text.windows(4).any(|part| part == b"HTTP"), "{}", text.escape_ascii());
-    drop(silent.read_to_end(&mut text).await);
+    drop(tokio::time::timeout(PATIENCE, silent.read_to_end(&mut text)).await.expect("silence is held open"));
     eventually("all four are counted", async || (proxy.metric(failed).await >= before + 4.0).then_some(())).await;
     assert_eq!(stub.asked(), 0);
     let mut good = house.connect(&proxy, SslVersion::TLS1_2).await.unwrap();
@@ -162,6 +162,7 @@ async fn a_pair_that_does_not_fit_is_said_before_it_serves() {
     assert!(warned.iter().any(|warning| err.contains(warning)), "{err}");
 
     proxy.stop().await;
+    let recorded = proxy.records().len();
     let other = Identity::new("localhost", Some(&house.authority), 1, 10);
     std::fs::write(house.path().join("listener.key"), other.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
     for args in [&["check", &file][..], &["serve", "--config", &file]] {
@@ -169,6 +170,33 @@ async fn a_pair_that_does_not_fit_is_said_before_it_serves() {
         assert_eq!((code, out.as_str()), (Some(64), ""), "{args:?}: {err}");
         assert!(err.contains("listen.tls: the key in `") && err.contains("does not belong"), "{args:?}: {err}");
     }
+    assert_eq!(proxy.records().len(), recorded, "what never served opened no chain");
+}
+
+/// OpenSSL takes an authority in this form, and librdkafka by it. We do not read it, and only want to know when it ends.
+#[tokio::test]
+async fn what_kafkas_client_reads_and_we_do_not_is_only_warned_about() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let house = House::new();
+    let (at, file) = (house.path().display(), |name: &str| house.path().join(name));
+    let authority = std::fs::read_to_string(file("ca.crt")).unwrap();
+    std::fs::write(file("trusted.crt"), authority.replace(" CERTIFICATE-", " TRUSTED CERTIFICATE-")).unwrap();
+    let properties =
+        format!("[kafka.properties]\n\"security.protocol\" = \"SSL\"\n\"ssl.ca.location\" = \"{at}/trusted.crt\"");
+    // Nobody listens there: records wait.
+    let proxy = Countersign::asking(&stub.url()).kafka("127.0.0.1:9", "decisions").with(&properties).start().await;
+    assert!(proxy.ask(&question("alice", "s3:GetObject", "reports", "a.txt")).await.allowed());
+    let unknown = format!("when a certificate of Kafka's ends is not known: `{at}/trusted.crt` holds no usable PEM");
+    eventually("the warning", async || proxy.log().contains(&unknown).then_some(())).await;
+
+    std::fs::write(file("old.p12"), "of a form that is not read here").unwrap();
+    let config = std::fs::read_to_string(proxy.config_file()).unwrap();
+    let config = config.replace("ssl.ca.location", "ssl.keystore.location").replace("trusted.crt", "old.p12");
+    std::fs::write(file("old.toml"), config).unwrap();
+    let checked = run(&["check", &file("old.toml").display().to_string()]);
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{said}");
+    assert!(said.contains("warning: kafka: a store could not be looked into"), "{said}");
 }
 
 /// MinIO checks the name and the authority, which it finds in its CAs directory, over HTTP/1.1 and over HTTP/2.

@@ -17,6 +17,9 @@ use countersign::policy::verdict::{Durability, Reason};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::support::records::events;
+use crate::support::wait_until;
+
 fn start(directory: &Path, change: impl Fn(&mut Options)) -> (Spool, Backlog) {
     let mut options = Options::new(directory);
     options.segment_size = 256 << 10;
@@ -24,17 +27,9 @@ fn start(directory: &Path, change: impl Fn(&mut Options)) -> (Spool, Backlog) {
     Spool::start(options, Source::new("i"), "0.0", "g", Metrics::new(&Names::default())).unwrap()
 }
 
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
 fn open(directory: &Path) -> (Spool, Backlog) {
     let started = start(directory, |_| {});
-    until("spool opens", || started.0.is_available());
+    wait_until("spool opens", || started.0.is_available());
     started
 }
 
@@ -70,10 +65,6 @@ fn values(directory: &Path) -> Vec<Vec<u8>> {
         }
     }
     values
-}
-
-fn events(records: &[Value], event: &str) -> Vec<Value> {
-    records.iter().filter(|r| r["data"]["event"] == event).cloned().collect()
 }
 
 fn segments(directory: &Path) -> Vec<PathBuf> {
@@ -236,14 +227,14 @@ async fn a_locked_spool_is_an_outage_until_it_is_unlocked() {
     let home = tempfile::tempdir().unwrap();
     let (first, _b) = open(home.path());
     let (second, _b2) = start(home.path(), |_| {});
-    until("second says why", || second.status().trouble.is_some_and(|t| t.detail.contains("locked")));
+    wait_until("second says why", || second.status().trouble.is_some_and(|t| t.detail.contains("locked")));
     for _ in 0..3 {
         assert_eq!(append(&second, "x").await, Err(Reason::AuditUnavailable));
     }
     append(&first, "unharmed").await.unwrap();
     first.close(Duration::from_secs(10));
     first.unlock();
-    until("second opens", || second.is_available());
+    wait_until("second opens", || second.is_available());
     append(&second, "y").await.unwrap();
     second.close(Duration::from_secs(10));
     let ended = events(&scan(home.path()).0, "outage_ended");
@@ -259,7 +250,7 @@ async fn a_removed_directory_comes_back() {
     let (spool, _backlog) = open(&directory);
     append(&spool, "before").await.unwrap();
     std::fs::remove_dir_all(&directory).unwrap();
-    until("spool is made again", || directory.join("epochs").is_dir() && spool.is_available());
+    wait_until("spool is made again", || directory.join("epochs").is_dir() && spool.is_available());
     let seq = append(&spool, "after").await.unwrap();
     let (records, _) = scan(&directory);
     assert!(records.iter().any(|r| r["data"]["chain"]["seq"] == seq));
@@ -270,7 +261,7 @@ async fn a_removed_directory_comes_back() {
 async fn a_full_spool_denies_until_records_are_delivered() {
     let home = tempfile::tempdir().unwrap();
     let (spool, mut backlog) = start(home.path(), |o| o.max_size = 2 << 20);
-    until("spool opens", || spool.is_available());
+    wait_until("spool opens", || spool.is_available());
     let text = "x".repeat(50_000);
     let mut taken = 0;
     while append(&spool, &text).await.is_ok() {
@@ -278,11 +269,11 @@ async fn a_full_spool_denies_until_records_are_delivered() {
         assert!(taken < 60, "the limit is not kept");
     }
     assert!(taken > 15, "only {taken} records of 50 kB in 2 MiB");
-    until("status says why", || spool.status().trouble.is_some_and(|t| t.detail == "spool is full"));
+    wait_until("status says why", || spool.status().trouble.is_some_and(|t| t.detail == "spool is full"));
     while let Some(entry) = backlog.next().unwrap() {
         backlog.delivered(&entry.epoch, entry.seq);
     }
-    until("there is room again", || spool.is_available());
+    wait_until("there is room again", || spool.is_available());
     append(&spool, "small").await.unwrap();
     spool.close(Duration::from_secs(10));
     let (records, damages) = scan(home.path());
@@ -294,7 +285,7 @@ async fn a_full_spool_denies_until_records_are_delivered() {
 async fn without_kafka_the_oldest_give_way_and_are_named() {
     let home = tempfile::tempdir().unwrap();
     let (spool, _backlog) = start(home.path(), |o| (o.max_size, o.deliver) = (2 << 20, false));
-    until("spool opens", || spool.is_available());
+    wait_until("spool opens", || spool.is_available());
     let text = "x".repeat(50_000);
     for _ in 0..80 {
         append(&spool, &text).await.unwrap();
@@ -384,7 +375,7 @@ async fn what_was_counted_is_in_the_chain_when_it_ends() {
 async fn an_append_given_up_is_counted_or_amended_and_never_both() {
     let home = tempfile::tempdir().unwrap();
     let (spool, _backlog) = start(home.path(), |o| o.queue = 1);
-    until("spool opens", || spool.is_available());
+    wait_until("spool opens", || spool.is_available());
     let (mut overloaded, mut late) = (Vec::new(), Vec::new());
     // On a busy machine a round may pass without anybody giving up.
     for _ in 0..50 {

@@ -4,26 +4,14 @@ use std::path::PathBuf;
 
 use loadtest::laboratory::browser::{Browser, Window};
 use loadtest::laboratory::{Laboratory, require};
-use loadtest::stub::{Answer, Script, Stub};
+use loadtest::stub::{Script, Stub};
 use serde_json::Value;
 
-use super::support::{Countersign, Running, eventually, http, question};
-
-/// Alice may, bob may not, and for anybody else the authorizer has no answer.
-fn policy() -> Script {
-    Script::by(|received| {
-        let body = String::from_utf8_lossy(&received.body).into_owned();
-        match body {
-            body if body.contains("\"account\":\"alice\"") => Answer::allow(),
-            body if body.contains("\"account\":\"bob\"") => Answer::deny(),
-            _ => Answer::new("{}"),
-        }
-    })
-}
+use super::support::{Countersign, Running, eventually, http, mixed, question};
 
 /// Has decided 7 questions: 4 allows, 2 denies and a fault.
 async fn busy() -> (Running, Stub) {
-    let stub = Stub::start(policy()).await.unwrap();
+    let stub = Stub::start(mixed()).await.unwrap();
     let authorizer = format!("[[authorizer]]\nname = \"opa\"\nurl = \"{}\"\n", stub.url());
     let route = "[[route]]\nname = \"all-of-it\"\nask = [\"opa\"]\n";
     let proxy = Countersign::custom(&(authorizer + route)).start().await;

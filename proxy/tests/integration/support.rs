@@ -30,12 +30,21 @@ pub struct Countersign {
     files: Vec<(String, String)>,
     env: Vec<(String, String)>,
     nobody: Option<&'static str>,
+    patient: bool,
 }
 
 impl Countersign {
-    /// One authorizer named `authz`, no Kafka, cache off, small spool, no drain.
+    /// One authorizer named `authz`, no Kafka, cache off, small spool, no drain. Unless a test sets them, the timeout of the
+    /// authorizer and the deadline are times that a busy machine does not reach.
     pub fn asking(url: &str) -> Self {
-        Self::custom(&format!("[[authorizer]]\nname = \"authz\"\nurl = \"{url}\"\n"))
+        let setup = Self::custom(&format!("[[authorizer]]\nname = \"authz\"\nurl = \"{url}\"\n"));
+        Self { patient: true, ..setup }
+    }
+
+    /// With the timeout and the deadline that users have, for tests that wait for one of them or measure how long something takes.
+    pub fn hasty(mut self) -> Self {
+        self.patient = false;
+        self
     }
 
     /// `authorizers` is TOML: the authorizers and, if needed, the routes.
@@ -50,6 +59,7 @@ impl Countersign {
             files: Vec::new(),
             env: Vec::new(),
             nobody: None,
+            patient: false,
         }
     }
 
@@ -141,8 +151,14 @@ impl Countersign {
 
     fn config(&self) -> String {
         let Self { listen, authorizers, audit, rest, level, spool, .. } = self;
+        // Both attempts fit into the deadline.
+        let is_patient = self.patient && !listen.contains("deadline");
+        let deadline = if is_patient { "deadline = \"10s\"\n" } else { "" };
+        let header = "[[authorizer]]\n";
+        let timeout = if is_patient && !authorizers.contains("timeout") { "timeout = \"4s\"\n" } else { "" };
+        let authorizers = authorizers.replacen(header, &format!("{header}{timeout}"), 1);
         format!(
-            "instance = \"test\"\n[listen]\naddress = \"127.0.0.1:{{port}}\"\n{listen}\
+            "instance = \"test\"\n[listen]\naddress = \"127.0.0.1:{{port}}\"\n{deadline}{listen}\
              [admin]\naddress = \"127.0.0.1:{{admin_port}}\"\n{authorizers}\
              [audit]\nspool = \"{spool}\"\n{audit}{rest}[log]\nformat = \"text\"\nlevel = \"{level}\"\n"
         )
@@ -155,7 +171,7 @@ impl Countersign {
         running
     }
 
-    /// Starts, and waits until it listens.
+    /// Starts, and waits until it listens at both of its addresses: the front's may be there before the admin's.
     pub async fn start_unready(self) -> Running {
         let mut setup = Laboratory::open().unwrap().countersign(Path::new(binary())).config(&self.config());
         for (name, text) in &self.files {
@@ -167,7 +183,9 @@ impl Countersign {
         if let Some(umask) = self.nobody {
             setup = setup.unprivileged(umask);
         }
-        Running { part: setup.start().await.unwrap(), spool: self.spool }
+        let running = Running { part: setup.start().await.unwrap(), spool: self.spool };
+        eventually("the admin listener is up", async || http::try_get(running.admin(), "/livez").await).await;
+        running
     }
 }
 
@@ -232,13 +250,12 @@ impl Running {
         page.await.body + &json.await.body
     }
 
-    /// The value of the first series of `/metrics` that begins with `series`; 0 where there is none.
+    /// The value of the first series of `/metrics` that begins with `series`; 0 while there is no page. Every series is there
+    /// from the start, whatever it counts: one that is not has another name, or other labels.
     pub async fn metric(&self, series: &str) -> f64 {
-        let text = http::try_get(self.admin(), "/metrics").await.map_or_else(String::new, |answer| answer.body);
-        let line = text.lines().find(|line| line.starts_with(series));
-        // An exemplar may follow the value.
-        let value = line.and_then(|line| line.split(" # ").next()?.rsplit(' ').next()?.parse().ok());
-        value.unwrap_or(0.0)
+        let page = http::try_get(self.admin(), "/metrics").await;
+        let Some(page) = page.filter(|page| page.status == 200) else { return 0.0 };
+        value(&page.body, series).unwrap_or_else(|| panic!("there is no series `{series}`:\n{}", page.body))
     }
 
     /// Every record in the spool, each checked against the closed schema and the chain.
@@ -266,6 +283,23 @@ impl Running {
             assert!(goes_on, "the spool is not available after {waited:?}, and {state}; its log:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Waits until Kafka has every record.
+    pub async fn delivered(&self) {
+        // Not by `metric`, for which no answer is as good as none left.
+        let none_left = async || {
+            let metrics = http::try_get(self.admin(), "/metrics").await?.body;
+            metrics.lines().any(|line| line == "countersign_spool_undelivered_records 0").then_some(())
+        };
+        eventually("everything is delivered", none_left).await;
+    }
+
+    /// The most that it ever had resident, bytes.
+    pub fn peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
     pub fn signal(&self, signal: &str) {
@@ -299,9 +333,29 @@ impl Running {
     }
 }
 
+/// The value of the first series of a page of metrics that begins with `series`.
+pub fn value(metrics: &str, series: &str) -> Option<f64> {
+    let line = metrics.lines().find(|line| line.starts_with(series))?;
+    // An exemplar may follow the value.
+    line.split(" # ").next()?.rsplit(' ').next()?.parse().ok()
+}
+
 /// The binary that users run.
 pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_countersign")
+}
+
+/// A number of the environment, for longer runs. One that is none fails the test, instead of running as if it were not set.
+pub fn number<T: std::str::FromStr>(variable: &str, default: T) -> T {
+    let given = std::env::var(variable).ok();
+    given.map_or(default, |text| text.parse().ok().unwrap_or_else(|| panic!("{variable} is `{text}`")))
+}
+
+/// The same for how often something is done. Not at all would be a test that cannot fail.
+pub fn count<T: std::str::FromStr + Default + PartialEq>(variable: &str, default: T) -> T {
+    let count = number(variable, default);
+    assert!(count != T::default(), "{variable} is 0, and nothing would be tested");
+    count
 }
 
 /// Polls until there is something, and fails the test if there is nothing in time.
@@ -313,6 +367,15 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         }
         assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The same for tests without a runtime.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -10,12 +10,11 @@ use std::time::Duration;
 use loadtest::laboratory::{Laboratory, require};
 use loadtest::stub::{Script, Stub};
 
+use crate::deploy::AFTER_DRAIN;
+use crate::packaging::{UNIT, setting};
 use crate::support::{Countersign, PATIENCE, binary, question};
 
-const UNIT: &str = include_str!("../../../config/systemd/countersign.service");
 const DOCUMENT: &str = include_str!("../../../docs/DEPLOYMENT.md");
-/// What is left to do when the drain is over, in seconds: what is under way, the chain, Kafka, traces.
-const AFTER_DRAIN: u64 = 15;
 
 /// Who is told.
 struct Manager {
@@ -74,7 +73,7 @@ impl Manager {
 async fn systemd_is_told_what_happens_in_order() {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let mut manager = Manager::new();
-    let proxy = manager.starts(Countersign::asking(&stub.url()).listen("drain = \"1s\"")).start().await;
+    let proxy = manager.starts(Countersign::asking(&stub.url()).hasty().listen("drain = \"1s\"")).start().await;
     let ready = manager.hears("READY=1");
     // Of what it does: the spool may not be open yet.
     assert!(ready.starts_with("READY=1\nSTATUS="), "{ready}");
@@ -114,19 +113,13 @@ async fn systemd_is_told_what_happens_in_order() {
 async fn an_outage_is_told_and_is_no_reason_to_be_restarted() {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let mut manager = Manager::new();
-    let proxy = manager.starts(Countersign::asking(&stub.url()).on_missing_volume()).start_unready().await;
+    let proxy = manager.starts(Countersign::asking(&stub.url()).hasty().on_missing_volume()).start_unready().await;
     manager.hears("READY=1");
     manager.hears("STATUS=denying everything");
     manager.hears("WATCHDOG=1");
     manager.hears("WATCHDOG=1");
     std::fs::create_dir(proxy.spool().parent().unwrap()).unwrap();
     manager.hears("STATUS=answering");
-}
-
-/// The value of the last line that sets this.
-fn setting(name: &str) -> &'static str {
-    let value = UNIT.lines().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    value.unwrap_or_else(|| panic!("the unit has no {name}"))
 }
 
 #[test]

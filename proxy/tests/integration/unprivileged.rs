@@ -8,25 +8,23 @@ use std::process::{Command, Output};
 
 use countersign::kafka::mock::MockBroker;
 use loadtest::laboratory::countersign::NOBODY;
+use loadtest::laboratory::{Error, require};
 use loadtest::stub::{Script, Stub};
 
-use crate::support::{Countersign, Running, binary, eventually, question};
+use crate::support::{Countersign, Running, binary, question};
 
 /// Somebody else.
 const STRANGER: u32 = 12_345;
 
 /// Whether this machine can become nobody; if not, that is said, or fails where it must not be.
 fn possible() -> bool {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("NOT RUN: becoming nobody needs root");
-        return false;
-    }
     let has = Command::new("setpriv").arg("--version").output().is_ok_and(|ran| ran.status.success());
-    assert!(has || std::env::var_os("CI").is_none(), "there is no setpriv");
-    if !has {
-        eprintln!("NOT RUN: becoming nobody needs setpriv, of util-linux");
+    if rustix::process::geteuid().is_root() && has {
+        return true;
     }
-    has
+    let (tool, part) = ("setpriv".to_owned(), "becoming nobody".to_owned());
+    let hint = "it needs root, and setpriv of util-linux".to_owned();
+    require::<()>(Err(Error::Missing { tool, part, hint })).is_some()
 }
 
 /// What is there, the directory itself too, and whatever of it others may use or own.
@@ -81,10 +79,7 @@ async fn nobody_serves_and_its_files_are_its_own_whatever_the_umask() {
         assert_eq!(core.split_whitespace().take(2).collect::<Vec<_>>(), ["0", "0"]);
         let asked = question("alice", "s3:GetObject", "reports", "a.txt");
         assert!(proxy.ask(&asked).await.allowed());
-        eventually("everything is delivered", async || {
-            (proxy.metric("countersign_spool_undelivered_records ").await == 0.0).then_some(())
-        })
-        .await;
+        proxy.delivered().await;
         assert!(!proxy.log().contains("running as root"), "{}", proxy.log());
         proxy.stop().await;
         // What one process left, and what the next one adds.

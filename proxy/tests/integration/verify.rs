@@ -327,6 +327,7 @@ async fn a_topic_and_its_checkpoints_are_whole_and_a_shorter_one_is_not() {
         assert!(proxy.ask(&question("alice", "s3:GetObject", "reports", &n.to_string())).await.allowed());
     }
     let spool = proxy.spool();
+    let config = std::fs::read_to_string(proxy.config_file()).unwrap();
     proxy.stop().await;
     let kept = kafka.records("countersign.checkpoints").await.unwrap();
     let all: Vec<Raw> = in_kafka(&kafka).await;
@@ -343,6 +344,20 @@ async fn a_topic_and_its_checkpoints_are_whole_and_a_shorter_one_is_not() {
     assert!(code == 0 && said.starts_with("whole: ") && !said.contains("No signature"), "{said}");
     let (code, said) = run("shortened");
     assert!(code == 1 && said.contains("no record of it is there"), "a whole chain was taken away: {said}");
+    // The checkpoint topic of a configuration used to be left unread.
+    let configured = |topic: &str, more: &str| {
+        let here = format!("topic = \"{TOPIC}\"");
+        assert!(config.contains(&here));
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(config.replace(&here, &format!("topic = \"{topic}\"{more}")).as_bytes()).unwrap();
+        verify(&["--config", path(&file), "--public-key", &public])
+    };
+    let (code, said) = configured(TOPIC, "");
+    assert!(code == 0 && said.starts_with("whole: ") && !said.contains("--checkpoint-topic"), "{said}");
+    let (code, said) = configured("shortened", "");
+    assert!(code == 1 && said.contains("no record of it is there"), "{said}");
+    let (code, said) = configured(TOPIC, "\ncheckpoint_topic = \"gone\"");
+    assert!(code == 2 && said.contains("checkpoints of `gone` cannot be read"), "{said}");
 }
 
 /// A topic of which Kafka has removed the oldest records, while the checkpoint topic still has all.

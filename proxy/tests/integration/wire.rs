@@ -12,6 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;
 
+use crate::support::{count, number};
 use oracle::Verdict;
 
 /// Bodies of one run of the oracle.
@@ -47,10 +48,6 @@ impl Table {
     }
 }
 
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).ok().map_or(default, |text| text.parse().expect(variable))
-}
-
 fn we_allow(body: &[u8]) -> bool {
     answer::read(200, None, false, body).is_ok_and(|answer| answer.decision() == Decision::Allow)
 }
@@ -64,7 +61,7 @@ fn lax_allows(body: &[u8]) -> bool {
 fn what_we_allow_minio_allows() {
     let Some(oracle) = oracle::open() else { return };
     let seed = number("COUNTERSIGN_ORACLE_SEED", 20_261_123);
-    let total = number("COUNTERSIGN_ORACLE_BODIES", 200_000) as usize;
+    let total: usize = count("COUNTERSIGN_ORACLE_BODIES", 200_000);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut table = Table::default();
     for start in (0..total).step_by(BATCH) {

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::reconcile::{go_on, run};
-use crate::support::{Countersign, Running, eventually};
+use crate::support::{Countersign, Running, count, eventually};
 
 const TOKEN: &str = "Bearer minio";
 const BUCKET: &str = "witnessed";
@@ -186,7 +186,7 @@ impl Stand {
 }
 
 fn operations() -> u64 {
-    std::env::var(OPERATIONS).map_or(1_000, |text| text.parse().expect("a number of operations"))
+    count(OPERATIONS, 1_000)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -159,7 +159,10 @@ impl FakeSink {
             if self.fault() {
                 self.dead = true;
                 return match self.rng.random_range(0..3) {
-                    0 => events.push(Event::Fatal(fault())),
+                    0 => {
+                        events.push(Event::Trouble(fault()));
+                        events.extend(self.queue.drain(..).map(|(ticket, _)| Event::Failed(ticket, fault())));
+                    }
                     1 => events.extend(self.queue.drain(..).map(|(ticket, _)| Event::Failed(ticket, fault()))),
                     // Stored, and nobody will ever know.
                     _ => {

@@ -251,10 +251,6 @@ impl<S: Source, K: Sink> Worker<S, K> {
                     }
                 }
                 Event::Trouble(fault) => self.complain(fault),
-                Event::Fatal(fault) => {
-                    self.complain(fault);
-                    well = false;
-                }
             }
         }
         self.events = events;

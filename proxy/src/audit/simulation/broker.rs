@@ -92,7 +92,7 @@ impl Wire {
             }
             self.dead = true;
             match kafka.rng.random_range(0..3) {
-                0 => events.push(Event::Fatal(fault())),
+                0 => events.push(Event::Trouble(fault())),
                 1 => events.extend(queue.drain(..).map(|(t, _)| Event::Failed(t, fault()))),
                 // Stored, and nobody will ever know.
                 _ => kafka.store(&entry),

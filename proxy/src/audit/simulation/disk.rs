@@ -273,6 +273,9 @@ impl Files for Disk {
     fn sync_dir(&self, path: &str) -> io::Result<()> {
         let mut platter = self.0.lock();
         platter.operation()?;
+        if !path.is_empty() && !platter.names.contains_key(path) {
+            return Err(missing());
+        }
         if planted::is(Bug::NoDirectorySync) {
             return Ok(());
         }

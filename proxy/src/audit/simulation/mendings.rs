@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use parking_lot::{Condvar, Mutex};
+use uuid::Uuid;
 
 use super::disk::Disk;
 use super::process::ManualClock;
 use super::unreadable::{Bench, setup};
-use crate::audit::envelope::Source;
+use crate::audit::envelope::{Draft, Kind, Source};
 use crate::audit::epoch::{Damage, EpochId};
 use crate::audit::files::Files;
 use crate::audit::lifecycle::Event;
@@ -51,6 +53,25 @@ fn a_late_record_is_not_settled_before_its_amendment() {
     let settled = |seq: u64| bench.kafka.iter().find(|e| e.seq == seq).unwrap().settled;
     assert!((late..=at).all(|seq| settled(seq) <= late), "settled before its amendment");
     assert!(settled(bench.kafka.last().unwrap().seq) > late, "never settled");
+}
+
+/// They stayed until Kafka had their records: while it was away, one for every question.
+#[test]
+fn who_gave_up_on_kafka_is_amended_while_it_is_away() {
+    let (mut bench, _) = Bench::with_five();
+    for _ in 0..20 {
+        drop(bench.append(Durability::Acknowledged, 10));
+    }
+    let mut patient = bench.append(Durability::Acknowledged, 10);
+    bench.pass(1);
+    bench.settle();
+    assert_eq!(bench.shared.acknowledged.lock().len(), 1, "only who still waits");
+    bench.deliver();
+    assert!(matches!(patient.try_recv(), Ok(Ok(_))));
+    bench.settle();
+    bench.deliver();
+    let amendments = bench.kafka.iter().filter(|e| String::from_utf8_lossy(&e.value).contains("amendment.v1"));
+    assert_eq!(amendments.count(), 20, "each once");
 }
 
 /// Has the second record kept whole, by a process that ends after `operations` of the disk and by the one after it; then
@@ -104,6 +125,53 @@ fn a_keeper_that_panics_goes_on() {
     thread.join().unwrap();
 }
 
+/// It was told while it worked, and slept for a second before it looked.
+#[test]
+fn a_keeper_that_is_told_to_end_while_it_works_does_not_sleep_first() {
+    let bench = Bench::with_five().0;
+    let (shared, disk, stop) = (bench.shared.clone(), bench.disk.clone(), Arc::new(AtomicBool::new(false)));
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let spares = || disk.0.lock().names.keys().filter(|name| name.contains("/spare-")).count();
+    let before = spares();
+    disk.0.lock().gate = Some(gate.clone());
+    *shared.spare.lock() = Spare::Wanted;
+    let (keeper, stopped) = (bench.keeper, stop.clone());
+    let thread = std::thread::spawn(move || keeper.run(&stopped));
+    while spares() == before {
+        std::thread::yield_now();
+    }
+    // As `unlock` does; the keeper waits for its sync.
+    stop.store(true, Ordering::Release);
+    drop(shared.spare.lock());
+    shared.spare_moved.notify_all();
+    let told = std::time::Instant::now();
+    *gate.0.lock() = true;
+    gate.1.notify_all();
+    thread.join().unwrap();
+    assert!(told.elapsed() < Duration::from_millis(900), "{:?}", told.elapsed());
+}
+
+/// The keeper may have the next segment ready before the one that was taken is begun: `max_size` is for both.
+#[test]
+fn a_segment_that_is_not_begun_counts_beside_the_next() {
+    let (mut bench, _) = Bench::with_five();
+    let before = bench.shared.inventory.lock().bytes();
+    let taken = std::mem::replace(&mut *bench.shared.spare.lock(), Spare::Wanted);
+    let Spare::Ready { bytes, .. } = taken else { panic!("no segment is ready") };
+    bench.keeper.turn();
+    assert!(matches!(*bench.shared.spare.lock(), Spare::Ready { .. }));
+    assert_eq!(bench.shared.inventory.lock().bytes(), before + bytes);
+    // As many as there are, where one is taken after the other.
+    let (mut bench, _) = Bench::with_five();
+    for _ in 0..60 {
+        drop(bench.append(Durability::Synced, 4000));
+    }
+    let platter = bench.disk.0.lock();
+    let size = |name: &str| platter.names_ending(name).len() as u64 * bytes;
+    let spare = platter.names.keys().filter(|name| name.contains("/spare-")).count() as u64 * bytes;
+    assert_eq!(bench.shared.inventory.lock().bytes(), size(".seg") + spare);
+}
+
 /// A writer that hangs in a sync may still write: the lock stays.
 #[test]
 fn the_lock_is_kept_when_close_takes_too_long() {
@@ -143,6 +211,45 @@ fn what_comes_after_close_is_refused_and_counted() {
     bench.writer.run(&items);
     assert_eq!(told.try_recv().unwrap().unwrap_err(), Reason::AuditUnavailable);
     assert_eq!(bench.shared.take_audit_refusals().audit_unavailable, 1);
+}
+
+/// Whoever waits before a full queue gets in when somebody looks, and after the last look nobody did: it waited until its
+/// deadline, and was counted nowhere.
+#[test]
+fn who_waits_before_the_queue_at_the_end_is_refused_and_counted() {
+    let (bench, _) = Bench::with_five();
+    let (queue, items) = flume::bounded(1024);
+    (0..1024).for_each(|_| queue.send(Item::Close).unwrap());
+    let (waiting, mut told): (Vec<_>, Vec<_>) = (0..1030).map(|_| bench.item(Durability::Synced, 10)).unzip();
+    let mut sending: Vec<_> = waiting.into_iter().map(|item| Box::pin(queue.send_async(item))).collect();
+    assert!(sending.iter_mut().all(|sending| sending.now_or_never().is_none()), "there is room");
+    bench.writer.run(&items);
+    assert!(told.iter_mut().all(|told| matches!(told.try_recv(), Ok(Err(Reason::AuditUnavailable)))));
+    assert_eq!(bench.shared.take_audit_refusals().audit_unavailable, 1030);
+}
+
+/// The same for whoever is in the queue when the writer panics.
+#[test]
+fn who_is_in_the_queue_when_the_writer_panics_is_refused() {
+    let disk = Disk::new(1);
+    disk.0.lock().panics = true;
+    // The writer comes no further than to its first look at the disk; it panics when it makes a key.
+    let held = disk.0.lock();
+    let outside = (Arc::new(disk.clone()) as Arc<dyn Files>, ManualClock::new() as _);
+    let (spool, _) =
+        Spool::start_with(Options::new(""), Source::new("i"), outside, Metrics::new(&Names::default())).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let (ours, deadline) = (spool.clone(), tokio::time::Instant::now() + Duration::from_secs(20));
+    let data = serde_json::json!({ "pad": "" });
+    let (id, time) = (Uuid::now_v7(), std::time::SystemTime::now());
+    let draft = Draft::new(&Source::new("i"), Kind::Decision, id, time, None, &data).unwrap();
+    let appending =
+        runtime.spawn(async move { ours.append(draft, Durability::Synced, deadline).await.map(|r| r.seq()) });
+    runtime.block_on(tokio::task::yield_now());
+    drop(held);
+    assert_eq!(runtime.block_on(appending).unwrap(), Err(Reason::AuditUnavailable));
+    assert!(spool.close(Duration::from_secs(20)), "it is closed, as far as it can be");
+    spool.unlock();
 }
 
 /// A clock that was set is said, whatever it was set to; what is signed is never older than what it is about.
@@ -270,6 +377,42 @@ fn a_full_disk_takes_back_what_is_delivered() {
     assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "{seqs:?}");
 }
 
+/// Somebody makes room with `rm -r`: nothing was prepared ever again, for want of the directory.
+fn full_and_emptied(capacity: u64) {
+    let (mut bench, _) = Bench::with_five();
+    bench.disk.0.lock().capacity = capacity;
+    let written =
+        (0..1000).take_while(|_| matches!(bench.append(Durability::Synced, 40_000).try_recv(), Ok(Ok(_)))).count();
+    assert!(written < 1000 && !bench.shared.available.load(Ordering::Acquire), "it has no end");
+    let before = bench.shared.progress.lock().clone();
+    bench.disk.0.lock().forget(&before.epoch.unwrap().directory());
+    for _ in 0..10 {
+        bench.pass(2);
+        bench.turn(Vec::new());
+    }
+    assert!(matches!(bench.append(Durability::Synced, 10).try_recv(), Ok(Ok(_))), "{:?}", *bench.shared.trouble.lock());
+    for _ in 0..3 {
+        bench.deliver();
+        bench.settle();
+    }
+    // What was removed is named, and what follows it is there.
+    let gone = bench.events("damage_found");
+    assert_eq!(gone.len(), 1, "{gone:?}");
+    assert_eq!((&gone[0]["first_seq"], &gone[0]["last_seq"]), (&0.into(), &(before.next - 1).into()));
+    assert_eq!(bench.kafka[0].seq, before.next);
+}
+
+#[test]
+fn a_full_disk_that_somebody_empties_takes_records_again() {
+    full_and_emptied(3 * setup().segment);
+}
+
+/// What was removed counted against `max_size` until Kafka had it, and Kafka never could.
+#[test]
+fn a_full_spool_that_somebody_empties_takes_records_again() {
+    full_and_emptied(u64::MAX);
+}
+
 /// What was written and never synced is nobody's to have when the chain ends: power loss may take it.
 #[test]
 fn a_chain_that_ends_in_an_outage_publishes_only_what_is_durable() {
@@ -288,4 +431,15 @@ fn a_chain_that_ends_in_an_outage_publishes_only_what_is_durable() {
     bench.deliver();
     assert_eq!(bench.kafka.last().unwrap().seq, next - 1);
     assert_eq!(bench.shared.inventory.lock().undelivered().0, 0);
+}
+
+/// Names are numbers that anybody may have written: none of them ends the writer.
+#[test]
+fn an_epoch_from_the_end_of_time_is_gone_beyond() {
+    let disk = Disk::new(0);
+    disk.create_dir("epochs").unwrap();
+    disk.create_dir(&format!("epochs/{}-0123456789abcdef", u64::MAX)).unwrap();
+    let mut bench = Bench::start(&disk, &ManualClock::new());
+    bench.settle();
+    assert!(matches!(bench.append(Durability::Synced, 10).try_recv(), Ok(Ok(_))));
 }

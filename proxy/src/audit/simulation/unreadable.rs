@@ -170,3 +170,26 @@ fn an_epoch_that_is_gone_blocks_nothing_and_is_named() {
     assert_eq!((&found[0]["first_seq"], &found[0]["last_seq"]), (&0.into(), &(end - 1).into()));
     assert_eq!(next.shared.inventory.lock().undelivered().0, 0);
 }
+
+/// What somebody removed is no part of the spool's size, whether or not the cursor could be stored before.
+#[test]
+fn an_epoch_that_is_gone_does_not_count() {
+    for delivered in [0, 3] {
+        let mut next = Bench::with_five().0.next();
+        next.settle();
+        let old = next.shared.inventory.lock().epochs.first().map(|e| e.id.directory()).unwrap();
+        for _ in 0..delivered {
+            let entry = next.backlog.next().unwrap().unwrap();
+            next.backlog.delivered(&entry.epoch, entry.seq);
+        }
+        next.disk.0.lock().forget(&old);
+        // What cannot be read is passed over after a minute.
+        for _ in 0..3 {
+            next.deliver();
+            next.pass(61);
+            next.settle();
+        }
+        let inventory = next.shared.inventory.lock();
+        assert!(inventory.epochs.iter().all(|e| e.id.directory() != old), "{delivered}");
+    }
+}

@@ -112,6 +112,9 @@ impl Seen {
         if others.into_iter().flatten().chain([seq]).any(|seq| seq > MOST_SEQ) {
             return Err(format!("a place in a chain beyond {MOST_SEQ}"));
         }
+        if !is_short(&chain, &time, &record.data) {
+            return Err(format!("a name or time of more than {MOST_TEXT} bytes"));
+        }
         let mut hash = chain::hash(value);
         let says = match &*record.kind {
             "io.countersign.checkpoint.v1" => Says::Checkpoint {
@@ -137,6 +140,15 @@ impl Seen {
 
 /// No chain is as long; what follows it can still be counted.
 const MOST_SEQ: u64 = 1 << 53;
+
+/// No name of a chain is as long, nor a time or a hash (bytes): they are kept for every chain and gap.
+const MOST_TEXT: usize = 256;
+
+fn is_short(chain: &str, time: &str, data: &Data<'_>) -> bool {
+    let previous = data.previous.iter().flat_map(|p| [p.id.as_str(), p.hash.as_str()]);
+    let mut texts = [chain, time].into_iter().chain(data.of_chain.as_deref()).chain(previous);
+    texts.all(|text| text.len() <= MOST_TEXT)
+}
 
 const NO_TREE: &str = "a checkpoint without `tree`, or not of hashes";
 

@@ -45,7 +45,7 @@ impl Writer {
             let newest = found.epochs.last().and_then(|e| e.id.as_str().split_once('-')?.0.parse::<u64>().ok());
             let now = self.shared.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
             // After the others by name even if the clock went back.
-            let millis = u64::try_from(now).unwrap_or(0).max(newest.map_or(0, |n| n + 1));
+            let millis = u64::try_from(now).unwrap_or(0).max(newest.map_or(0, |n| n.saturating_add(1)));
             let id = EpochId::new(millis, chance::number());
             self.chain = Chain::new(format!("{}/{}", self.shared.source.instance, id.random()).into());
             self.previous = found.previous;
@@ -207,7 +207,8 @@ impl Writer {
             .and_then(|()| files.rename(&path, &named))
             .and_then(|()| files.sync_dir(&id.directory()));
         let mut inventory = self.shared.inventory.lock();
-        inventory.spare_bytes = 0;
+        // The next one may be prepared already.
+        inventory.spare_bytes = inventory.spare_bytes.saturating_sub(bytes);
         if let Err(error) = begun {
             // Nothing is in it; an outage of many attempts must not fill the spool with them.
             inventory.rubbish.extend([(path, bytes), (named, 0)]);
@@ -272,13 +273,7 @@ impl Writer {
     }
 
     pub(super) fn try_recover(&mut self, now: Instant) {
-        let recovered = if !self.opened {
-            self.open()
-        } else if self.segment.is_none() {
-            self.lock_spool().and_then(|()| self.make_directories()).and_then(|()| self.reopen())
-        } else {
-            self.take_spare().and_then(|spare| self.begin_segment(spare))
-        };
+        let recovered = if self.opened { self.come_back() } else { self.open() };
         match recovered {
             Ok(()) => self.end_outage(),
             Err(detail) => {
@@ -294,6 +289,17 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Nobody has looked at the directories since the outage began, and whoever needed room may have removed them.
+    fn come_back(&mut self) -> Result<(), String> {
+        self.lock_spool()?;
+        self.make_directories()?;
+        if self.segment.is_none() {
+            return self.reopen();
+        }
+        let spare = self.take_spare()?;
+        self.begin_segment(spare)
     }
 
     fn end_outage(&mut self) {

@@ -1,6 +1,7 @@
 //! What the writer says about itself and about what it could not record: outages, amendments, events of others.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,6 +12,8 @@ use crate::audit::journal;
 use crate::audit::lifecycle::{AmendedAnswer, Of};
 use crate::audit::lifecycle::{Event, OutageCause, Refusals};
 use crate::audit::shared::{Attempts, Trouble};
+use crate::audit::waiting::Waiting;
+use crate::policy::verdict::Reason;
 
 use super::Writer;
 
@@ -44,6 +47,7 @@ impl Writer {
             return;
         }
         self.ticked = Some(now);
+        self.take_given_up();
         self.report_clocks(now);
         self.report_counts(now);
         if self.attempts_reported.is_none_or(|t| now.saturating_duration_since(t) >= ATTEMPTS) {
@@ -81,6 +85,18 @@ impl Writer {
                 self.late.push(late);
             }
         }
+    }
+
+    /// Whoever waits for Kafka and has given up is amended without it: it may be away for longer than there is memory.
+    fn take_given_up(&mut self) {
+        let mut held = self.shared.acknowledged.lock();
+        if !held.iter().any(Waiting::is_given_up) {
+            return;
+        }
+        let (gone, kept): (VecDeque<_>, VecDeque<_>) = held.drain(..).partition(Waiting::is_given_up);
+        *held = kept;
+        drop(held);
+        self.late.extend(gone.into_iter().map(|waiting| waiting.refuse(Reason::AuditTimeout)));
     }
 
     fn place_events(&mut self) {

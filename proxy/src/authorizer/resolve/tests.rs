@@ -79,6 +79,16 @@ async fn a_name_service_that_hangs_is_asked_once_at_a_time() {
     assert!(started.elapsed() <= LOOKUP + Duration::from_secs(1));
 }
 
+/// It was waited for in vain, twice, and holds its thread all the same.
+#[tokio::test(start_paused = true)]
+async fn a_lookup_that_takes_too_long_is_not_joined_by_another() {
+    let (resolver, _, lookups) = resolver(LOOKUP * 5 / 2);
+    assert_eq!((firsts(&resolver).await, firsts(&resolver).await), (None, None));
+    assert_eq!(lookups.load(Ordering::Relaxed), 1);
+    assert_eq!(firsts(&resolver).await, Some(address(1)), "what it finds in the end is used");
+    assert_eq!(lookups.load(Ordering::Relaxed), 1);
+}
+
 #[tokio::test]
 async fn an_address_is_not_looked_up() {
     let resolver = Resolver::new(&Host::Address("::1".parse().unwrap()), 81);

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::policy::request::{Claims, Request};
+use crate::policy::request::Request;
 
 /// Allows every question, one a connection, and counts them.
 async fn server() -> (SocketAddr, Arc<AtomicUsize>) {
@@ -47,20 +47,7 @@ fn webhook(addresses: Vec<SocketAddr>) -> Webhook {
 }
 
 async fn ask(webhook: &Webhook) -> Attempt {
-    let request = Request {
-        bytes: bytes::Bytes::from_static(b"{\"input\":{}}"),
-        account: "".into(),
-        groups: None,
-        action: "".into(),
-        original_action: None,
-        bucket: "".into(),
-        object: "".into(),
-        owner: false,
-        deny_only: false,
-        conditions: Vec::new(),
-        claims: Claims::default(),
-        unknown: Vec::new(),
-    };
+    let request = Request { bytes: Bytes::from_static(b"{\"input\":{}}"), ..Request::bare("") };
     let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     webhook.ask(&Question { request: &request, traceparent }, Duration::from_secs(5)).await
 }

@@ -1,8 +1,9 @@
 //! What `check` says about certificates that are configured, without asking anybody: a file that cannot serve is a mistake,
-//! one that ends soon is worth a word. When each ends is also a metric, by the same reading.
+//! one that ends soon is worth a word, and so is a store of Kafka's that could not be looked into. When each ends is also a
+//! metric, by the same reading.
 
 use crate::app::parts::{self, PartError};
-use crate::certificates::unix_now;
+use crate::certificates::{CertificateError, unix_now};
 use crate::config::Config;
 use crate::metrics::Certificate;
 use crate::metrics::names::CertificateUse;
@@ -15,9 +16,20 @@ const SOON_DAYS: i64 = 30;
 pub fn look(config: &Config) -> Result<Vec<String>, PartError> {
     let secure = parts::secure(config)?;
     let listener = parts::listener_certificate(config, secure.as_deref());
-    let others = [parts::authorizer_certificates(config)?, parts::kafka_certificates(config)?].concat();
+    let authorizers = parts::authorizer_certificates(config)?;
     let now = unix_now();
-    Ok(listener.iter().chain(&others).filter_map(|certificate| warning(certificate, now)).collect())
+    let mut warnings: Vec<String> =
+        listener.iter().chain(&authorizers).filter_map(|certificate| warning(certificate, now)).collect();
+    for looked in parts::kafka_certificates(config) {
+        match looked {
+            Ok(certificate) => warnings.extend(warning(&certificate, now)),
+            Err(error @ CertificateError::Store(_)) => warnings.push(format!(
+                "kafka: a store could not be looked into, and Kafka's client judges it when it starts: {error}"
+            )),
+            Err(error) => return Err(PartError::Kafka(error.to_string())),
+        }
+    }
+    Ok(warnings)
 }
 
 fn warning(certificate: &Certificate, now: i64) -> Option<String> {
@@ -47,6 +59,28 @@ fn warning(certificate: &Certificate, now: i64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
+
+    #[test]
+    fn a_store_that_stays_closed_is_for_kafkas_client_to_judge() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("old.p12");
+        let of = |property: &str| {
+            let properties =
+                format!("properties = {{ \"security.protocol\" = \"ssl\", \"{property}\" = \"{}\" }}", store.display());
+            let text = format!("{}{properties}\n", include_str!("../../../../config/minimal.toml"));
+            look(&config::parse(&text, "c.toml", &|_| None).unwrap().config)
+        };
+        let missing = of("ssl.keystore.location").unwrap_err().to_string();
+        assert!(missing.starts_with("kafka: `") && missing.contains("cannot be read"), "{missing}");
+        std::fs::write(&store, "of a form that is not read here").unwrap();
+        let warned = of("ssl.keystore.location").unwrap();
+        let [told] = &warned[..] else { panic!("{warned:?}") };
+        for part in ["could not be looked into", "Kafka's client judges it", "old.p12` holds no usable PKCS #12"] {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+        assert!(of("ssl.ca.location").is_err(), "what no client takes is a mistake");
+    }
 
     #[test]
     fn what_ends_soon_is_named_and_what_follows() {

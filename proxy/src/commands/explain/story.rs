@@ -161,12 +161,13 @@ impl Record<'_> {
     fn verdict(&self) -> String {
         let reason = self.text("reason");
         let route = self.optional("route").map_or_else(String::new, |route| format!(" on route `{route}`"));
-        let whose = match (self.optional("decided_by"), self.reason().and_then(Reason::side)) {
+        let known = self.reason();
+        let whose = match (self.optional("decided_by"), known.map(|known| (known, known.side()))) {
             (Some(by), _) => format!("Authorizer `{by}` decided{route}: {reason}."),
-            (None, None) => format!("All authorizers{route} together decided: {reason}."),
-            (None, Some(side)) => {
-                let advice =
-                    self.reason().map_or_else(String::new, |reason| format!(" ({})", Advice::on(reason).meaning));
+            (None, None) => format!("Decided{route}: {reason}. The record does not say by whom."),
+            (None, Some((_, None))) => format!("All authorizers{route} together decided: {reason}."),
+            (None, Some((known, Some(side)))) => {
+                let advice = format!(" ({})", Advice::on(known).meaning);
                 let blame = match side {
                     Side::Authorizer => "the authorizer, or the way to it",
                     Side::Own => "this Countersign, its disk or its configuration",
@@ -304,8 +305,8 @@ impl Record<'_> {
     }
 }
 
-/// The defaults of `[otlp]`.
-const DEFAULTS: Always = Always { deny: true, fault: true, slow: Some(Duration::from_millis(250)) };
+/// The defaults of `[otlp]`; a test holds them against the table of keys.
+pub(super) const DEFAULTS: Always = Always { deny: true, fault: true, slow: Some(Duration::from_millis(250)) };
 
 const fn kept(why: Keeps) -> &'static str {
     match why {

@@ -124,6 +124,7 @@ fn every_reason_has_its_advice() {
     }
     let (_, text, _) = run(&[fault(3, "of_the_future")], &[&id(3)]);
     assert!(text.contains("does not know the reason `of_the_future`"), "{text}");
+    assert!(text.contains("  Decided on route `default`: of_the_future. The record does not say by whom.\n"), "{text}");
 }
 
 #[test]
@@ -222,6 +223,15 @@ fn traces_are_told_by_the_configuration() {
         told(&Traces::Off { generation: "b".into() }, record(2))
             .contains("`[otlp]` is not configured (by a configuration")
     );
+}
+
+#[test]
+fn what_is_told_of_defaults_is_what_the_defaults_are() {
+    let text = format!("{}[otlp]\n", include_str!("../../../../config/minimal.toml"));
+    let otlp = config::parse(&text, "c.toml", &|_| None).unwrap().config.otlp.unwrap();
+    let (told, meant) = (story::DEFAULTS, parts::always(&otlp));
+    assert_eq!((told.deny, told.fault, told.slow), (meant.deny, meant.fault, meant.slow));
+    assert_eq!(otlp.sample, 0.01, "one in a hundred");
 }
 
 #[test]

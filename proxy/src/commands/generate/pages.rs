@@ -110,18 +110,23 @@ pub static PAGES: &[Page] = &[
              what it means in numbers, such as how long the spool lasts while Kafka is away. It asks nobody and binds nothing.",
             "With `--probe` it asks every authorizer what it is, how it answers and how fast, and looks at the settings of the Kafka topics, \
              with the command that mends each.",
+            "With `--alive` it reads no file: it only asks the admin listener of a running Countersign whether it answers, for a health check.",
         ],
         exits: &[
             (0, "The file can be used. Warnings alone are 0, too."),
-            (1, "`--probe` found something that costs something."),
+            (1, "`--probe` found something that costs something; or `--alive` found nobody who is alive."),
             (2, "The file cannot be read; or with `--probe`, somebody who was asked did not answer."),
-            (64, "The file has mistakes."),
+            (64, "Wrong usage, or the file has mistakes."),
         ],
-        environment: &[CONFIG_VARIABLE],
+        environment: &[
+            CONFIG_VARIABLE,
+            ("COUNTERSIGN_ADMIN", "Whose admin listener `--alive` asks, where `--admin` does not say."),
+        ],
         files: &[CONFIG_FILE],
         examples: &[
             ("What a file means:", "countersign check my.toml"),
             ("And what it names:", "countersign check --probe my.toml"),
+            ("A health check:", "countersign check --alive"),
         ],
         see: &["serve", "schema"],
     },
@@ -156,7 +161,7 @@ pub static PAGES: &[Page] = &[
             (0, "What was found was allowed."),
             (1, "A deny was explained."),
             (2, "Nothing was found, or it could not run."),
-            (64, "Wrong usage."),
+            USAGE,
         ],
         environment: READERS,
         files: &[],
@@ -179,7 +184,7 @@ pub static PAGES: &[Page] = &[
              decision into one class: operations that MinIO served without a decision, decisions without an operation, and what \
              explains the rest. The report ends with what such a comparison cannot know.",
         ],
-        exits: &[(0, "Nothing is unexplained."), (1, "Something is."), COULD_NOT, (64, "Wrong usage.")],
+        exits: &[(0, "Nothing is unexplained."), (1, "Something is."), COULD_NOT, USAGE],
         environment: READERS,
         files: &[],
         examples: &[(
@@ -193,10 +198,10 @@ pub static PAGES: &[Page] = &[
         about: &[
             "Says whether the trail is `whole`, `whole, gaps declared` (a record names what is missing, or how a process ended) or `broken`, and \
              at which records. It looks for gaps, changes, copies with other bytes, forks, and chains that never closed; with \
-             `--public-key` also for what was forged, and with `--checkpoint-topic` for what was cut off.",
+             `--public-key` also for what was forged, and with `--checkpoint-topic`, or the one of a configuration, for what was cut off.",
             "Records that retention took from the start are no fault, unless `--complete-since` says that they must be there.",
         ],
-        exits: &[(0, "Whole, with or without declared gaps."), (1, "Broken."), COULD_NOT, (64, "Wrong usage.")],
+        exits: &[(0, "Whole, with or without declared gaps."), (1, "Broken."), COULD_NOT, USAGE],
         environment: READERS,
         files: &[(
             "signing.pub",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 
-use super::{Openers, SpoolEntries, SpoolReading, Where};
+use super::{Configured, Failure, Openers, SpoolEntries, SpoolReading, Where};
 use crate::app::parts;
 use crate::audit::publisher::Entry;
 use crate::audit::scan::{EpochId, Oldest, Scan, Scanned};
@@ -21,13 +21,11 @@ const POLL: Duration = Duration::from_millis(100);
 pub struct Places;
 
 impl Openers for Places {
-    fn config(&self, path: &Path) -> anyhow::Result<Where> {
-        let loaded = config::load(path).map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
-        let config = loaded.config;
-        Ok(match &config.kafka {
-            Some(kafka) => Where::Kafka { connection: parts::connection(&config, kafka), topic: kafka.topic.clone() },
-            None => Where::Spool(config.audit.spool),
-        })
+    fn config(&self, path: &Path) -> Result<Configured, Failure> {
+        let config = config::load(path)?.config;
+        let Some(kafka) = &config.kafka else { return Ok(Where::Spool(config.audit.spool).into()) };
+        let place = Where::Kafka { connection: parts::connection(&config, kafka), topic: kafka.topic.clone() };
+        Ok(Configured { place, checkpoint_topic: Some(kafka.checkpoint_topic.clone()) })
     }
 
     fn spool(&self, dir: &Path, follow: bool) -> anyhow::Result<SpoolEntries> {
@@ -73,5 +71,20 @@ impl SpoolReading for Entries {
             self.read.contains(&oldest.epoch) || self.read.last().is_none_or(|last| oldest.epoch > *last)
         };
         Ok(self.scan.oldest()?.filter(known).and_then(|oldest| Some((oldest.chain?, oldest.first_seq))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_with_mistakes_is_64_and_one_that_is_not_there_2() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "[listen]\nadress = 1\n").unwrap();
+        let wrong = Places.config(file.path()).unwrap_err();
+        assert_eq!(wrong.code(), 64);
+        assert!(wrong.to_string().contains(":2:1: unknown key `listen.adress`; did you mean `address`?"), "{wrong}");
+        assert_eq!(Places.config(Path::new("/nowhere/c.toml")).unwrap_err().code(), 2);
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Report {
     pub counts: Counts,
     pub audit_log: Option<Span>,
     pub records: Option<Span>,
-    /// The earliest of each kind.
+    /// The earliest of each kind; of decisions, the first that were read.
     pub served_without_decision: Vec<Example>,
     pub served_though_denied: Vec<Example>,
     pub decisions_without_operation: Vec<Example>,

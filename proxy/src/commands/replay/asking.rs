@@ -98,10 +98,7 @@ fn file(args: &ReplayArgs) -> Result<PathBuf, Failure> {
 }
 
 fn configured(file: &Path, name: &str) -> Result<(webhook::Options, Limits), Failure> {
-    let loaded = config::load(file).map_err(|mistakes| match mistakes.unreadable {
-        true => Failure::CouldNot(anyhow::anyhow!("{mistakes}")),
-        false => Failure::Usage(mistakes.to_string()),
-    })?;
+    let loaded = config::load(file)?;
     let authorizer = loaded.config.authorizers.iter().find(|authorizer| authorizer.name == name);
     let authorizer = authorizer.ok_or_else(|| {
         let names: Vec<_> = loaded.config.authorizers.iter().map(|it| format!("`{}`", it.name)).collect();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::Said;
 use super::rebuilt::{GIVEN, NEVER, NEVER_CLAIMS, Rebuilt, Skipped};
+use crate::commands::readers::printable::escape;
 use crate::commands::tail::line::{member, resource};
 use crate::policy::compare::Difference;
 use crate::policy::verdict::{Decision, Reason};
@@ -124,8 +125,21 @@ impl Tally {
         text.push_str(&format!("conditions that no record gives: {}\n", NEVER.join(", ")));
         text.push_str(&format!("claims that no record gives: {NEVER_CLAIMS}\n"));
         for (name, count) in &self.not_held {
-            text.push_str(&format!("condition `{name}` was there and is not held: {count} records\n"));
+            text.push_str(&format!("condition `{}` was there and is not held: {count} records\n", escape(name)));
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_records_cannot_act_on_the_terminal() {
+        let not_held = BTreeMap::from([("\u{1b}[2J".to_owned(), 3)]);
+        let text = Tally { not_held, ..Tally::default() }.text();
+        assert!(text.ends_with("condition `\\u{1b}[2J` was there and is not held: 3 records\n"), "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
     }
 }

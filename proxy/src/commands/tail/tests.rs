@@ -7,7 +7,7 @@ use clap::Parser;
 
 use super::*;
 use crate::audit::publisher::{Entry, EpochId};
-use crate::commands::readers::{SpoolEntries, SpoolReading};
+use crate::commands::readers::{Configured, SpoolEntries, SpoolReading};
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -36,8 +36,8 @@ impl SpoolReading for Records {
 }
 
 impl Openers for Three {
-    fn config(&self, _: &Path) -> anyhow::Result<Where> {
-        Ok(Where::Spool("/spool".into()))
+    fn config(&self, _: &Path) -> Result<Configured, Failure> {
+        Ok(Where::Spool("/spool".into()).into())
     }
 
     fn spool(&self, _: &Path, _: bool) -> anyhow::Result<SpoolEntries> {

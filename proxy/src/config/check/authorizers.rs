@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{file, name, no_duplicates, shown};
+use super::{file, key_file, name, no_duplicates, shown};
 use crate::config::keys::join;
 use crate::config::meant::{Authorizer, Breaker, ClientTls, Identity, Url};
 use crate::config::secret::{self, Use};
@@ -87,7 +87,7 @@ fn tls(table: &Table<'_>, url: &Url) -> Option<ClientTls> {
     }
     let ca = file(&written, "ca");
     let identity = match (written.has("certificate"), written.has("key")) {
-        (true, true) => file(&written, "certificate").zip(file(&written, "key")),
+        (true, true) => file(&written, "certificate").zip(key_file(&written, "key")),
         (true, false) => {
             written.error("certificate", "`authorizer.tls.certificate` needs `key`");
             None

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::{file, name, no_duplicates, shown};
+use super::{file, key_file, name, no_duplicates, shown};
 use crate::config::meant::{Admin, Clients, Listen, ListenTls, Log, Token};
 use crate::config::secret::{self, Use};
 use crate::config::written::{At, Table};
@@ -84,7 +84,7 @@ fn path(table: &Table<'_>) -> Option<String> {
 }
 
 fn tls(table: &Table<'_>) -> Option<ListenTls> {
-    let (certificate, key, http2) = (file(table, "certificate"), file(table, "key"), table.get("http2"));
+    let (certificate, key, http2) = (file(table, "certificate"), key_file(table, "key"), table.get("http2"));
     Some(ListenTls { certificate: certificate?, key: key?, http2: http2? })
 }
 

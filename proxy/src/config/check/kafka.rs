@@ -1,7 +1,7 @@
 //! Where records are published: `[kafka]`. Which properties of librdkafka are not the user's to set is in
 //! `kafka::properties`. Called by `check`.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -81,8 +81,21 @@ fn property(table: &Table<'_>, name: &At<String>, value: &Spanned<DeValue<'_>>) 
         return None;
     }
     doubtful(table, name, value.get_ref());
+    let span = value.span();
     let value = property_value(table, "kafka.properties", name, value, Use::Text)?;
+    if let Some(path) = odd_file(name, &value) {
+        table.page.error(&Some(span), format!("`{}` is neither a regular file nor a directory", shown(path)));
+    }
     Some(Property { name: name.value.clone(), value })
+}
+
+/// A file that librdkafka is to open, if there is one and it is a pipe or the like: it would wait for ever, or read without end. A
+/// file that is not there it refuses itself.
+fn odd_file<'v>(name: &str, value: &'v SecretString) -> Option<&'v str> {
+    let is_file = name.starts_with("ssl.") && name.ends_with(".location");
+    let path = Some(value.expose_secret()).filter(|_| is_file)?;
+    let found = std::fs::metadata(path).ok()?;
+    (!found.is_file() && !found.is_dir()).then_some(path)
 }
 
 /// Warns about what works and is hardly meant.

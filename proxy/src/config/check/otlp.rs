@@ -45,11 +45,12 @@ fn endpoint(table: &Table<'_>) -> Option<Url> {
     url(table, "endpoint").map(below)
 }
 
-/// The endpoint with the path of traces, unless it is written already.
+/// The endpoint with the path of traces, unless it is written already. A query stays behind it.
 fn below(mut base: Url) -> Url {
-    let trimmed = base.target.trim_end_matches('/');
+    let (path, query) = base.target.split_at(base.target.find('?').unwrap_or(base.target.len()));
+    let trimmed = path.trim_end_matches('/');
     if !trimmed.ends_with(TRACES) {
-        base.target = format!("{trimmed}{TRACES}");
+        base.target = format!("{trimmed}{TRACES}{query}");
     }
     base
 }

@@ -216,6 +216,15 @@ fn routes_say_who_decides() {
 }
 
 #[test]
+fn librdkafka_is_handed_nothing_that_it_would_wait_for() {
+    says(
+        "topic =",
+        "properties = { \"ssl.ca.location\" = \"/dev/zero\", \"ssl.crl.location\" = \"/nowhere\" }\ntopic =",
+        &["10:36: `/dev/zero` is neither a regular file nor a directory"],
+    );
+}
+
+#[test]
 fn what_would_lose_records_is_refused() {
     let properties = "properties = { acks = 1, security.protocol = \"x\", \"linger.ms\" = 5, \"x\" = 1.5, \
                       \"sasl.password\" = { env = \"NONE\" } }\ntopic =";
@@ -352,6 +361,19 @@ fn secrets_are_references_and_never_shown() {
     before("[kafka]", "[otlp]\nheaders = \"hunter2\"", &["9:11: `otlp.headers` takes a table"]);
     before("[audit]", "token = { env = \"EMPTY\" }", &["6:17: environment variable `EMPTY` is empty"]);
     before("[audit]", "token = { env = \"TOKEN\" }", &[]);
+}
+
+#[test]
+fn what_the_file_holds_starts_no_line_of_its_own() {
+    before(
+        "[audit]",
+        "token = { env = \"a\\nb\" }\n\"x\\ny\" = 1\ndialect = \"\\u001b[2J\"",
+        &[
+            "6:17: environment variable `a\\nb` is not set",
+            "7:1: unknown key `authorizer.x\\ny`",
+            "8:11: `authorizer.dialect` does not know `\\u{1b}[2J`; it takes `minio` or `authzen`",
+        ],
+    );
 }
 
 #[test]

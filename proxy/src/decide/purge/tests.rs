@@ -1,25 +1,11 @@
 //! Which answers a purge takes back, and that rules stay few.
 
 use super::*;
-use crate::policy::request::Claims;
 
 const LONGEST: Duration = Duration::from_secs(10);
 
 fn request(account: &str, bucket: &str, object: &str) -> Request {
-    Request {
-        bytes: bytes::Bytes::new(),
-        account: account.into(),
-        groups: None,
-        action: "s3:GetObject".into(),
-        original_action: None,
-        bucket: bucket.into(),
-        object: object.into(),
-        owner: false,
-        deny_only: false,
-        conditions: Vec::new(),
-        claims: Claims::default(),
-        unknown: Vec::new(),
-    }
+    Request { account: account.into(), bucket: bucket.into(), object: object.into(), ..Request::bare("s3:GetObject") }
 }
 
 fn rule(account: Option<&str>, bucket: Option<&str>, prefix: Option<&str>) -> Rule {

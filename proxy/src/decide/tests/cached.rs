@@ -136,6 +136,26 @@ async fn a_new_decider_knows_nothing_of_the_one_before() {
 }
 
 /// F96. `Instant` stands still while the machine sleeps, and a server may sleep for a night.
+/// A question on its way in the old decider used to show the old cache's size until the new one kept something.
+#[tokio::test(start_paused = true)]
+async fn a_decider_that_is_replaced_no_longer_shows_its_size() {
+    let metrics = Metrics::new(&Names::default());
+    let shown = |entries: u32| metrics.encode().contains(&format!("countersign_cache_entries {entries}\n"));
+    let only = Scripted::new("only", &[Say(YES), After(SECOND / 10, YES)]);
+    let old = Arc::new(Decider::new(options(&[(&only, limits())]), metrics.clone()).unwrap());
+    ask_and_remember(&old, &request()).await;
+    assert!(shown(1));
+    let under_way = asking(&old, Request { object: "b".into(), ..request() });
+    tokio::task::yield_now().await;
+    let new = Decider::new(options(&[(&only, limits())]), metrics.clone()).unwrap();
+    old.retire();
+    assert!(shown(0));
+    assert_eq!(under_way.await.unwrap().outcome.reason(), Reason::Allowed);
+    old.purge(Rule::Everything);
+    assert!(shown(0));
+    drop(new);
+}
+
 #[tokio::test(start_paused = true)]
 async fn time_asleep_counts() {
     let only = Scripted::new("only", &[Say(YES); 2]);

@@ -1,6 +1,7 @@
 //! Bugs of caches in comparable systems, each under its own name: none of them may be ours.
 
 use super::*;
+use crate::policy::request::Claims;
 
 /// A question too large for the cache's key was given the answer to another one.
 #[tokio::test(start_paused = true)]

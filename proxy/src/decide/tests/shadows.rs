@@ -100,6 +100,8 @@ async fn what_finds_no_place_is_dropped_and_nobody_waits() {
     assert_eq!(began.elapsed(), Duration::ZERO, "nobody waits for a shadow that hangs");
     tokio::task::yield_now().await;
     assert_eq!(tried.asked(), 3);
+    let in_flight = "countersign_authorizer_in_flight{authorizer=\"tried\"} 0\n";
+    assert!(metrics.encode().contains(in_flight), "it is read beside the `max_in_flight` of one that decides");
     tokio::time::sleep(SECOND).await;
     assert_eq!(compared(&metrics, "tried"), [("fault", 3), ("dropped", 7)]);
     // Its places come free with its timeouts.
@@ -118,11 +120,27 @@ async fn questions_that_wait_for_shadows_take_a_bounded_room() {
         answer(&decider, large(number)).await;
     }
     tokio::time::sleep(SECOND).await;
-    let fit = shadow::MAX_HELD as u64 >> 20;
+    let fit = (shadow::MAX_HELD / ((1 << 20) + shadow::BESIDE_A_QUESTION)) as u64;
     assert_eq!(compared(&metrics, "tried"), [("fault", fit), ("dropped", 20 - fit)]);
     answer(&decider, large(20)).await;
     tokio::time::sleep(SECOND).await;
     assert_eq!(compared(&metrics, "tried")[0], ("fault", fit + 1), "the room comes back");
+}
+
+/// Two bytes each used to count as two bytes: eight million of them would have fit, with 8 KiB held by each.
+#[tokio::test(start_paused = true)]
+async fn small_questions_count_with_what_they_hold() {
+    const QUESTIONS: usize = 1500;
+    let decides = Scripted::new("decides", &[Say(YES); QUESTIONS]);
+    let tried = Scripted::new("tried", &[]);
+    let (decider, metrics) = trying(&decides, &[(&tried, Limits { retries: 0, max_in_flight: QUESTIONS, ..limits() })]);
+    for number in 0..QUESTIONS {
+        answer(&decider, object(number)).await;
+    }
+    tokio::time::sleep(SECOND).await;
+    let fit = shadow::MAX_HELD / (request().bytes.len() + shadow::BESIDE_A_QUESTION);
+    assert!(fit < QUESTIONS);
+    assert_eq!(compared(&metrics, "tried"), [("fault", fit as u64), ("dropped", (QUESTIONS - fit) as u64)]);
 }
 
 #[tokio::test(start_paused = true)]

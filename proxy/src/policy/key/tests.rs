@@ -184,18 +184,11 @@ fn what_is_declared_does_not_count() {
 
 fn plain(conditions: Vec<Condition>) -> Asked {
     let request = Request {
-        bytes: Bytes::new(),
         account: "alice".into(),
-        groups: None,
-        action: "s3:PutObject".into(),
-        original_action: None,
         bucket: "photos".into(),
         object: "a".into(),
-        owner: false,
-        deny_only: false,
         conditions,
-        claims: Claims::default(),
-        unknown: Vec::new(),
+        ..Request::bare("s3:PutObject")
     };
     Asked { request, client: "local".into(), route: "default".into() }
 }

@@ -54,18 +54,24 @@ pub fn is_opaque(text: &str) -> bool {
     }
 }
 
-/// The same, and no name of this question nor part of one: accounts, principals, groups and keys can be UUIDs, too. Of
-/// claims everything counts, also what is in lists and objects.
+/// The same, and no name of this question nor part of one: accounts, principals, groups and keys can be UUIDs, too, in
+/// whatever letter case. Of claims everything counts, also what is in lists and objects.
 pub fn is_opaque_beside(request: &Request, text: &str) -> bool {
     let claims = &request.claims;
+    let is_in = |name: &str| holds(name.as_bytes(), text);
     let claimed = || {
-        claims.text.windows(text.len()).any(|part| part == text.as_bytes())
-            || claims.strings.iter().any(|(_, value)| value.contains(text))
-            || claimed_groups(claims).iter().any(|group| group.contains(text))
+        holds(&claims.text, text)
+            || claims.strings.iter().any(|(_, value)| is_in(value))
+            || claimed_groups(claims).iter().any(|group| is_in(group))
     };
-    let in_a_key = || request.object.contains(text) || request.condition("prefix").iter().any(|key| key.contains(text));
-    let grouped = || request.groups.iter().flatten().any(|group| group.contains(text));
-    is_opaque(text) && !request.account.contains(text) && !grouped() && !in_a_key() && !claimed()
+    let in_a_key = || is_in(&request.object) || request.condition("prefix").iter().any(|key| is_in(key));
+    let grouped = || request.groups.iter().flatten().any(|group| is_in(group));
+    is_opaque(text) && !is_in(&request.account) && !grouped() && !in_a_key() && !claimed()
+}
+
+/// Letter case apart. Nothing holds the empty text.
+fn holds(name: &[u8], text: &str) -> bool {
+    name.windows(text.len().max(1)).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
 }
 
 /// What MinIO calls the ways to sign.
@@ -173,6 +179,16 @@ mod tests {
             serde_json::json!({ "claims": { "realm": { "person": ID } } }),
         ] {
             assert!(!beside(named.clone()), "{named}");
+        }
+    }
+
+    #[test]
+    fn an_id_in_capitals_is_the_same_name() {
+        const ID: &str = "6f0e5d1c-4a3b-4c2d-9e1f-0a1b2c3d4e5f";
+        for (account, id) in [(ID.to_owned(), ID.to_uppercase()), (ID.to_uppercase(), ID.to_owned())] {
+            let question = serde_json::json!({ "input": { "account": account, "action": "s3:GetObject" } });
+            let request = crate::wire::question::read(question.to_string().into()).unwrap();
+            assert!(is_opaque(&id) && !is_opaque_beside(&request, &id), "{account} {id}");
         }
     }
 }

@@ -3,7 +3,8 @@
 use tokio::time::Instant;
 
 use super::*;
-use crate::metrics::{DecisionPoint, Metrics, Names};
+use crate::metrics::names::CertificateUse;
+use crate::metrics::{Certificate, DecisionPoint, Metrics, Names};
 use crate::policy::purpose::ActionClass;
 use crate::policy::verdict::{CacheState, Decision, Origin, Reason};
 use crate::status::page;
@@ -155,6 +156,26 @@ fn the_worst_problem_comes_first() {
         bench.alerts(),
         ["CountersignFailsClosedOwn", "CountersignBreakerOpen", "CountersignReloadRefused", "CountersignKafkaErrors"]
     );
+}
+
+#[test]
+fn a_certificate_that_has_ended_does_not_end_in_0_days() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let told = |ends: u64| {
+        let mut bench = Bench::new();
+        let (name, ends) = ("opa".to_owned(), i64::try_from(ends).unwrap());
+        bench.metrics.authorizer_certificates(&[Certificate { used: CertificateUse::AuthorizerCa, name, ends }]);
+        bench.look();
+        let problems = bench.view().problems.into_iter();
+        problems.map(|problem| (problem.severity, problem.text)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(now - 40 * 86_400), [(Severity::Critical, "A configured certificate has ended".to_owned())]);
+    let later = told(now + 3 * 86_400 + 60);
+    assert!(
+        later[0].0 == Severity::Warning && later[0].1.starts_with("A configured certificate ends in 3 d"),
+        "{later:?}"
+    );
+    assert_eq!(told(now + 30 * 86_400), []);
 }
 
 #[test]

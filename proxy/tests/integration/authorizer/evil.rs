@@ -1,5 +1,5 @@
 //! A server on loopback that answers exactly the bytes it is told to, and counts who came. Used by the tests of the
-//! webhook only.
+//! webhook and by `hostile`.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,7 +12,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::support::PATIENCE;
+
 pub const ALLOW: &str = r#"{"result":true}"#;
+/// Too long for a name: no name service has to be asked, or can be.
+pub const NO_NAME: &str = "a-name-of-more-than-sixty-three-characters-is-none-as-everybody-knows";
 
 /// Stops listening when dropped; connections end with their handlers.
 pub struct Evil {
@@ -112,9 +116,9 @@ pub fn allow() -> String {
     answer("200 OK", "", ALLOW)
 }
 
-/// Polls until `condition` holds; fails the test after 5 s.
+/// Polls until `condition` holds; fails the test where it does not in time.
 pub async fn until(what: &str, condition: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(5);
+    let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "{what} did not happen");
         tokio::time::sleep(Duration::from_millis(2)).await;

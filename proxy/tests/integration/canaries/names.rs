@@ -134,8 +134,7 @@ async fn seen(privacy: &str) -> Seen {
     .await;
     let metrics = proxy.metrics().await.into_bytes();
     let status = proxy.status_pages().await.into_bytes();
-    let undelivered = "countersign_spool_undelivered_records ";
-    eventually("everything is delivered", async || (proxy.metric(undelivered).await == 0.0).then_some(())).await;
+    proxy.delivered().await;
     let topic = ["tail", "--brokers", &broker.bootstrap(), "--topic", TOPIC, "--no-follow", "--json"];
     let published = run(&topic, None).into_bytes();
     proxy.stop().await;
@@ -157,7 +156,7 @@ fn run(args: &[&str], input: Option<&str>) -> String {
 }
 
 fn config_of(proxy: &Running) -> String {
-    proxy.home().join("countersign.toml").display().to_string()
+    proxy.config_file().display().to_string()
 }
 
 #[tokio::test]

@@ -96,8 +96,7 @@ fn order(project: &Value) -> Vec<String> {
         ("topics", "kafka", "service_healthy"),
         ("countersign", "topics", "service_completed_successfully"),
         ("countersign", "opa", "service_healthy"),
-        ("answers", "countersign", "service_started"),
-        ("minio", "answers", "service_completed_successfully"),
+        ("minio", "countersign", "service_healthy"),
         ("people", "minio", "service_healthy"),
         ("grafana", "prometheus", "service_healthy"),
     ];
@@ -149,7 +148,7 @@ async fn each_rule_sees_what_breaks_it() {
         ("/services/countersign/volumes/1/target", json!("/spool"), "ends with the container"),
         ("/services/countersign/secrets", json!([]), "lacks a secret"),
         ("/services/minio/environment/MINIO_POLICY_PLUGIN_URL", json!("http://opa:8181/"), "somewhere else"),
-        ("/services/minio/depends_on/answers/condition", json!("service_started"), "does not wait"),
+        ("/services/minio/depends_on/countersign/condition", json!("service_started"), "does not wait"),
     ] {
         let mut broken = project.clone();
         *broken.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;

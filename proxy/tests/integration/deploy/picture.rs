@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::super::support::{binary, eventually};
 use super::compose::{FOLDER, project};
-use super::{list, read, run, text};
+use super::{DOCKERFILE, list, read, run, text};
 
 /// Kafka's own variables, as its image turns them into properties; with our addresses.
 fn properties(service: &Value) -> String {
@@ -98,18 +98,14 @@ async fn among(lab: &Laboratory, kafka: &Kafka, opa: &Opa, collector: &str) -> C
     proxy
 }
 
-/// The service that MinIO waits for.
-fn answers(project: &Value, proxy: &Countersign) {
-    let waiting = script(project, "answers", "/entrypoint");
-    assert!(waiting.contains("http://countersign:9281/"));
-    let wait = |address: &str| {
-        let waiting = waiting.replace("countersign:9281", address);
-        run(Command::new("timeout").args(["5", "sh", "-ec", &waiting]))
-    };
-    wait(&proxy.admin()).unwrap_or_else(|why| panic!("{why}"));
-    // The control: the other listener is no place to ask this, and it would wait for ever.
-    let other = proxy.url();
-    assert!(wait(other.trim_start_matches("http://").trim_end_matches('/')).is_err());
+/// What MinIO waits for.
+fn looks_at_itself(project: &Value, proxy: &Countersign) {
+    let check = health(project, "countersign");
+    assert!(DOCKERFILE.contains(&format!("ENTRYPOINT [\"{}\"]", check[0])), "{check:?}");
+    let look = |admin: &str| run(Command::new(binary()).args(&check[1..]).env("COUNTERSIGN_ADMIN", admin));
+    look(&format!("http://{}", proxy.admin())).unwrap_or_else(|why| panic!("{why}"));
+    // The control: the other listener is no place to ask this.
+    assert!(look(&proxy.url()).is_err());
 }
 
 async fn minio_with_people(lab: &Laboratory, project: &Value, proxy: &Countersign, home: &Path) -> Option<Minio> {
@@ -143,7 +139,7 @@ async fn the_files_of_the_picture_work_together() {
     let collecting = collecting.replace("service:\n", "service:\n  telemetry:\n    metrics:\n      level: none\n");
     let Some(collector) = require(lab.collector().config(&collecting).start().await) else { return };
     let proxy = among(&lab, &kafka, &opa, &collector.endpoint()).await;
-    answers(&project, &proxy);
+    looks_at_itself(&project, &proxy);
     let Some(minio) = minio_with_people(&lab, &project, &proxy, home.path()).await else { return };
 
     let mc = minio.mc().unwrap().alias("alice", "alice", "alice-secret").alias("bob", "bob", "bob-secret");

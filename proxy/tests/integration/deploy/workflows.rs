@@ -122,6 +122,7 @@ fn ci_runs_what_a_person_runs() {
     let version = toolchain["toolchain"]["channel"].as_str().unwrap();
     let (builds, debian) = built.expect("the image is built with Rust");
     assert!(version.starts_with(builds), "{builds}");
+    assert!(!images.is_empty(), "nothing runs in a container");
     assert!(images.iter().all(|image| rust(image) == (version, debian)), "{images:?} are not {version} on {debian}");
 }
 
@@ -132,17 +133,25 @@ fn the_long_runs_exist() {
     let claims: BTreeSet<&str> =
         list(&nightly, "/jobs/claims/strategy/matrix/claim").iter().filter_map(Value::as_str).collect();
     let table = read("loadtest/src/prove.rs");
-    let mut known: BTreeSet<&str> =
+    let known: BTreeSet<&str> =
         table.lines().filter_map(|line| line.trim().strip_prefix("name: \"")?.strip_suffix("\",")).collect();
-    // It takes 16 GB of disk.
-    assert!(known.remove("memory"));
     assert_eq!(claims, known);
     let documented = read("docs/RELIABILITY.md") + &read("docs/CONTRIBUTING.md");
-    for run in list(&nightly, "/jobs/long/strategy/matrix/include") {
+    let (runs, rust) = (list(&nightly, "/jobs/long/strategy/matrix/include"), files::rust());
+    assert!(runs.len() > 5, "{runs:?}");
+    for run in runs {
         let command = text(run, "/command");
         let setting = command.split(['=', ' ']).find(|word| word.starts_with("COUNTERSIGN_"));
         let known = setting.unwrap_or("loadtest -- soak");
         assert!(command.contains(known) && documented.contains(known), "{command}");
+        // Somebody reads it, and there are tests of that name, by module or function: a filter that fits none runs none.
+        if let Some(setting) = setting {
+            let filter = command.rsplit(' ').next().unwrap();
+            let (quoted, module, test) = (format!("\"{setting}\""), format!("/{filter}.rs"), format!("\nfn {filter}"));
+            assert!(rust.iter().any(|file| file.text.contains(&quoted)), "nobody reads {setting}");
+            let has_it = |file: &files::File| file.path.ends_with(&module) || file.text.contains(&test);
+            assert!(rust.iter().any(has_it), "no tests: {command}");
+        }
     }
 }
 

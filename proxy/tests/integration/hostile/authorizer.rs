@@ -13,9 +13,9 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::ledger::{Found, Kept, descriptors, harmless, left_open};
+use super::ledger::{Found, Kept, descriptors, harmless, left_open, nothing_received};
 use super::stage::only_our_headers;
-use crate::authorizer::evil::{self, Evil, allow, answer};
+use crate::authorizer::evil::{self, Evil, NO_NAME, allow, answer};
 use crate::support::http::Answer;
 use crate::support::{Countersign, Running, question};
 
@@ -159,7 +159,7 @@ impl Stage {
         stage.serves("the first").await;
         stage.serves("the second").await;
         stage.open = descriptors(&stage.proxy);
-        stage.peak = peak_mebibytes(&stage.proxy);
+        stage.peak = stage.proxy.peak() >> 20;
         stage
     }
 
@@ -234,15 +234,7 @@ impl Stage {
                 .as_array()
                 .is_some_and(|calls| calls.iter().all(|call| call["reason"] == record["data"]["reason"]))
         };
-        let nothing = Received {
-            method: String::new(),
-            target: String::new(),
-            headers: Vec::new(),
-            body: Vec::new().into(),
-            at: std::time::Instant::now(),
-            connection_id: 0,
-        };
-        self.kept.push(Kept { look: Some((look, nothing)), ..Kept::new(name, answer) });
+        self.kept.push(Kept { look: Some((look, nothing_received())), ..Kept::new(name, answer) });
     }
 
     /// The same question once more.
@@ -269,7 +261,7 @@ impl Stage {
         if tokio::time::timeout(Duration::ZERO, self.target.accept()).await.is_ok() {
             self.found.complain("U22", "a redirect was followed");
         }
-        let peak = peak_mebibytes(&self.proxy);
+        let peak = self.proxy.peak() >> 20;
         if peak > self.peak + MEBIBYTES {
             self.found.complain("U33", format!("{peak} MiB were resident, {} before", self.peak));
         }
@@ -288,8 +280,8 @@ impl Stage {
 
 /// One place in the bulkhead: one that is not given back is missed by the next question.
 fn toml(stub: &str, raw: &str) -> String {
-    let places =
-        [("stub", stub), ("raw", raw), ("nobody", "http://127.0.0.1:1/"), ("nowhere", "http://no-such-host.invalid/")];
+    let nowhere = format!("http://{NO_NAME}/");
+    let places = [("stub", stub), ("raw", raw), ("nobody", "http://127.0.0.1:1/"), ("nowhere", nowhere.as_str())];
     let millis = TIMEOUT.as_millis();
     let authorizer = |(name, url)| {
         format!(
@@ -332,10 +324,4 @@ async fn treated(mut stream: TcpStream, raw: Raw) {
             drop(stream.write_all(last.as_bytes()).await);
         }
     }
-}
-
-fn peak_mebibytes(proxy: &Running) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
 }

@@ -2,12 +2,12 @@
 //! taken for another question. The bytes are sent as they stand here.
 
 use countersign::policy::verdict::Reason;
-use loadtest::stub::{Script, Stub};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::stage::{Row, Said, TOKEN, asked, post, sized};
-use crate::support::{Countersign, Running, http, question};
+use crate::front::behind_token;
+use crate::support::{PATIENCE, Running, http, question};
 
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
@@ -24,18 +24,13 @@ fn replaced(sent: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     String::from_utf8(sent).unwrap().replacen(from, to, 1).into_bytes()
 }
 
-async fn behind_token() -> (Stub, Running) {
-    let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).token("Bearer s3cret").start().await;
-    (stub, proxy)
-}
-
 /// Everything that comes back until the connection ends, which it must, by itself and in order.
 async fn everything(proxy: &Running, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
     let (mut reader, mut writer) = stream.split();
     let mut text = Vec::new();
-    let (sent, read) = tokio::join!(writer.write_all(bytes), reader.read_to_end(&mut text));
+    let both = async { tokio::join!(writer.write_all(bytes), reader.read_to_end(&mut text)) };
+    let (sent, read) = tokio::time::timeout(PATIENCE, both).await.expect("the connection is held open");
     sent.expect("the sender is not cut off");
     read.expect("an end, and no reset");
     String::from_utf8(text).unwrap()
@@ -203,7 +198,7 @@ async fn who_waits_to_be_told_to_go_on_is_told() {
     let head = post(&format!("Content-Length: {}\r\nExpect: 100-continue\r\n", body.len()), "");
     stream.write_all(&head).await.unwrap();
     let mut go_on = [0; 25];
-    stream.read_exact(&mut go_on).await.unwrap();
+    tokio::time::timeout(PATIENCE, stream.read_exact(&mut go_on)).await.expect("nobody is told").unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(body.as_bytes()).await.unwrap();
     assert!(http::read(&mut stream).await.unwrap().allowed());

@@ -16,6 +16,18 @@ const DESCRIPTORS_BACK: Duration = Duration::from_secs(15);
 /// Whether the record and what the authorizer got are as they must be.
 pub type Look = fn(&Value, &Received) -> bool;
 
+/// For a look at the record alone.
+pub fn nothing_received() -> Received {
+    Received {
+        method: String::new(),
+        target: String::new(),
+        headers: Vec::new(),
+        body: Vec::new().into(),
+        at: Instant::now(),
+        connection_id: 0,
+    }
+}
+
 /// An answer that named its record.
 pub struct Kept {
     /// Row and input, for people.
@@ -143,16 +155,12 @@ fn what_must_not_be_is_found() {
     assert_eq!(found(&[], vec![record("a", "allow")]), (0, 1), "one that nobody was told of");
     assert_eq!(found(&[kept("a", None)], vec![record("a", "deny")]), (0, 1), "says something else");
     assert_eq!(found(&[], vec![record("a", "deny"), record("a", "deny")]), (0, 2), "an id twice");
-    let received = Received {
-        method: String::new(),
-        target: String::new(),
-        headers: Vec::new(),
-        body: Vec::new().into(),
-        at: Instant::now(),
-        connection_id: 1,
-    };
     let never: Look = |_, _| false;
-    assert_eq!(found(&[kept("a", Some((never, received)))], vec![record("a", "allow")]), (0, 1), "a look fails");
+    assert_eq!(
+        found(&[kept("a", Some((never, nothing_received())))], vec![record("a", "allow")]),
+        (0, 1),
+        "a look fails"
+    );
     for bad in ["a\u{1b}[2J", "a\u{9b}2J", "a\rb", "a panic: b"] {
         assert!(harmless(bad).is_err(), "{bad:?}");
     }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use super::ledger::{Found, Kept, descriptors, left_open};
 use super::stage::{TOKEN, asked, heard, post, sized};
-use crate::support::{Countersign, Running, eventually, http};
+use crate::support::{Countersign, PATIENCE, Running, eventually, http};
 
 /// Of each kind.
 const EACH: usize = 100;
@@ -22,7 +22,6 @@ const EACH: usize = 100;
 const DRIP: Duration = Duration::from_millis(100);
 /// As configured here, for the whole of a question.
 const READ_TIMEOUT: &str = "2s";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is sent at once, and what then drips; nothing is silence.
 fn kinds() -> [(&'static str, Vec<u8>, &'static [u8]); 6] {
@@ -45,7 +44,7 @@ fn kinds() -> [(&'static str, Vec<u8>, &'static [u8]); 6] {
 async fn impatient() -> (Stub, Running) {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let listen = format!("drain = \"0s\"\nread_timeout = \"{READ_TIMEOUT}\"");
-    let proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+    let proxy = Countersign::asking(&stub.url()).hasty().listen(&listen).token("Bearer s3cret").start().await;
     (stub, proxy)
 }
 

@@ -240,7 +240,7 @@ impl Stage {
         house.renew();
         let stub = Stub::start(Script::allow()).await.unwrap();
         let listen = format!("{}\nread_timeout = \"2s\"\nkeepalive = \"3s\"", house.listen(true));
-        let proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
+        let proxy = Countersign::asking(&stub.url()).hasty().listen(&listen).token("Bearer s3cret").start().await;
         let client = Good::open(&house, &proxy).await;
         let mut stage = Self { house, stub, proxy, client, kept: Vec::new(), found: Found::default() };
         stage.serves("the first").await;
@@ -338,13 +338,6 @@ impl Row {
     }
 }
 
-/// The most that it ever had in memory, in bytes.
-fn peak(proxy: &Running) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_hostile_gets_in_over_http2() {
     let (found, taken_back, ()) = tokio::join!(attacked(), taken_back(), broken_oracles_are_found());
@@ -361,7 +354,7 @@ async fn nothing_hostile_gets_in_over_http2() {
 
 async fn attacked() -> Found {
     let mut stage = Stage::start().await;
-    let (open, memory) = (descriptors(&stage.proxy), peak(&stage.proxy));
+    let (open, memory) = (descriptors(&stage.proxy), stage.proxy.peak());
     for row in [floods(), heads(), frames()].into_iter().flatten() {
         stage.attack(&row).await;
     }
@@ -369,7 +362,7 @@ async fn attacked() -> Found {
     if let Some(still) = left_open(&stage.proxy, open).await {
         stage.found.complain("H22", format!("{still} descriptors, {open} before"));
     }
-    let more = peak(&stage.proxy) - memory;
+    let more = stage.proxy.peak() - memory;
     if more > MEMORY {
         stage.found.complain("H22", format!("{} MiB of memory more", more >> 20));
     }

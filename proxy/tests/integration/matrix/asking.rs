@@ -16,13 +16,12 @@ use super::door::Door;
 use super::judge::{Ran, Seen, Tried};
 use super::table::{COMBINES, Cache, Cell, NEVER, TOKEN, Way, row, word};
 use super::{LIFE, base, over};
+use crate::authorizer::evil::NO_NAME;
 use crate::support::records::{decisions, events};
 use crate::support::{Running, eventually, http, question};
 
 /// First authorizers of the routes.
 const KINDS: [&str; 7] = ["said", "absent", "nameless", "untrusted", "crowded", "left", "late"];
-/// Too long for a name: no name service has to be asked, or can be.
-const NO_NAME: &str = "a-name-of-more-than-sixty-three-characters-is-none-as-everybody-knows";
 
 fn kind(way: Way) -> &'static str {
     match way {

@@ -16,7 +16,7 @@ const END: Duration = Duration::from_secs(6);
 async fn check(endpoint: &str) {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let otlp = format!("[otlp]\nendpoint = \"{endpoint}\"\nsample = 1.0");
-    let mut proxy = Countersign::asking(&stub.url()).with(&otlp).start().await;
+    let mut proxy = Countersign::asking(&stub.url()).hasty().with(&otlp).start().await;
     for number in 0..QUESTIONS {
         let answer = proxy.ask(&question("alice", "s3:GetObject", "reports", &number.to_string())).await;
         assert!(answer.allowed(), "{answer:?}");

@@ -7,7 +7,7 @@ use loadtest::laboratory::{Laboratory, require};
 use serde_json::Value;
 
 use super::records::{self, Raw};
-use super::{Countersign, Running, eventually};
+use super::{Countersign, Running};
 
 pub const TOPIC: &str = "countersign.decisions";
 const TOKEN: &str = "Bearer minio";
@@ -41,8 +41,7 @@ impl Stand {
 
 /// All records of the topic, once none is missing that the spool ever had. The proxy must be quiet.
 pub async fn published(kafka: &Kafka, proxy: &Running) -> Vec<Value> {
-    let undelivered = "countersign_spool_undelivered_records ";
-    eventually("everything is delivered", async || (proxy.metric(undelivered).await == 0.0).then_some(())).await;
+    proxy.delivered().await;
     records::checked(in_kafka(kafka).await)
 }
 

@@ -116,7 +116,7 @@ impl Stand {
     /// Two segments and a torn record, undelivered; in `left/spool`.
     async fn leave(&self) -> Vec<String> {
         let spool = self.left.0.path().join("spool");
-        let setup = Countersign::asking(&self.stub.url()).max_size("2MiB").on(&spool);
+        let setup = Countersign::asking(&self.stub.url()).hasty().max_size("2MiB").on(&spool);
         let mut proxy = setup.start().await;
         let allowed = ask(&proxy, 80).await;
         proxy.kill().await;
@@ -126,6 +126,7 @@ impl Stand {
     fn setup(&self, spool: &Path) -> Countersign {
         let fast = "[kafka.properties]\n\"linger.ms\" = 1\n\"retry.backoff.ms\" = 20";
         Countersign::asking(&self.stub.url())
+            .hasty()
             .max_size("2MiB")
             .on(spool)
             .kafka(&self.broker.bootstrap(), TOPIC)

@@ -224,6 +224,27 @@ fn a_reload_adds_names_and_changes_the_generation() {
     assert_eq!(sample(&text, "countersign_config_last_reload_successful"), 1.0);
 }
 
+/// 1 would say that it is in use, and a fall to 0 is what pages somebody.
+#[test]
+fn a_route_that_is_gone_has_no_cache() {
+    let metrics = Metrics::new(&names());
+    let of = |route: &str| format!("countersign_cache_enabled{{route=\"{route}\"}}");
+    assert_eq!(sample(&metrics.encode(), &of("default")), 0.0);
+    metrics.cache_enabled("default", true);
+    assert_eq!(sample(&metrics.encode(), &of("default")), 1.0);
+    metrics.reloaded(&Names { routes: vec!["new".into()], ..names() });
+    let text = metrics.encode();
+    assert!(!text.contains(&of("default")), "{text}");
+    assert_eq!(sample(&text, &of("new")), 0.0);
+    // It comes back as its decider says.
+    metrics.expect(&names());
+    metrics.cache_enabled("default", true);
+    metrics.reloaded(&names());
+    let text = metrics.encode();
+    assert_eq!(sample(&text, &of("default")), 1.0);
+    assert!(!text.contains(&of("new")), "{text}");
+}
+
 #[test]
 fn names_of_errors_are_read_by_their_letters() {
     let metrics = Metrics::new(&names());

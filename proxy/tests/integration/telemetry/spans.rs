@@ -10,7 +10,7 @@ use countersign::trace::{Always, Context, Finished, Options, Tracer};
 use http::{HeaderName, HeaderValue};
 use opentelemetry_proto::tonic::trace::v1::Span;
 
-use super::collector::{Collector, Manner, attribute, nobody, spans};
+use super::collector::{Collector, Manner, NOBODY, attribute, spans};
 use super::metrics::sample;
 
 const PARENT: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -32,7 +32,8 @@ fn options(endpoint: &str, share: f64, always: Always) -> Options {
 
 fn started(endpoint: &str, share: f64, always: Always) -> (Tracer, Arc<Metrics>) {
     let metrics = Metrics::new(&Names::default());
-    (Tracer::start(&options(endpoint, share, always), Arc::clone(&metrics)).unwrap(), metrics)
+    let endpoint = format!("{endpoint}/v1/traces");
+    (Tracer::start(&options(&endpoint, share, always), Arc::clone(&metrics)).unwrap(), metrics)
 }
 
 fn finished(decided: &Decided, decision: Decision, reason: Reason) -> Finished<'_> {
@@ -175,12 +176,25 @@ fn off_means_ids_only() {
     tracer.shutdown(LIMIT);
 }
 
+/// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is used as it is; `/v1/traces` is put behind a base by the configuration.
+#[test]
+fn an_export_goes_to_the_path_that_is_written() {
+    let collector = Collector::start(Manner::Takes);
+    let options = options(&format!("{}/in", collector.endpoint), 1.0, NOTHING);
+    let tracer = Tracer::start(&options, Metrics::new(&Names::default())).unwrap();
+    let decided = Decided::fault(Reason::Internal);
+    tracer.finish(&tracer.begin(None), &finished(&decided, Decision::Allow, Reason::Allowed));
+    tracer.shutdown(LIMIT);
+    let export = collector.next();
+    assert!(export.head.starts_with("post /in http/1.1\r\n"), "{}", export.head);
+}
+
 #[test]
 fn a_collector_that_fails_costs_counted_spans() {
     let refusing = Collector::start(Manner::Answers(503));
     let elsewhere = Collector::start(Manner::Answers(307));
     let not_tls = refusing.endpoint.replace("http:", "https:");
-    for endpoint in [&refusing.endpoint, &elsewhere.endpoint, &not_tls, &nobody()] {
+    for endpoint in [refusing.endpoint.as_str(), &elsewhere.endpoint, &not_tls, NOBODY] {
         let (tracer, metrics) = started(endpoint, 1.0, NOTHING);
         let decided = Decided::fault(Reason::Internal);
         for _ in 0..3 {

@@ -38,11 +38,8 @@ fn every_test_that_the_document_names_exists() {
     let named: Vec<(&str, &str)> = named.collect();
     assert!(named.len() >= 5, "{named:?}");
     let rust = files::rust();
-    let exists = |module: &str, test: &str| {
-        let end = format!("/{module}.rs");
-        rust.iter().any(|file| file.path.ends_with(&end) && file.text.contains(&format!("fn {test}(")))
-    };
-    let absent: Vec<String> = named.iter().filter(|(m, t)| !exists(m, t)).map(|(m, t)| format!("{m}::{t}")).collect();
+    let absent = named.iter().filter(|(module, test)| !files::has_test(&rust, module, test));
+    let absent: Vec<String> = absent.map(|(module, test)| format!("{module}::{test}")).collect();
     files::fail_on(&absent);
 }
 

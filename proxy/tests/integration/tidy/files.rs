@@ -47,6 +47,17 @@ fn collect(folder: &Path, endings: &[&str], found: &mut Vec<File>) {
     }
 }
 
+/// Whether a file that is called like the module has this test. A function of the name alone is none.
+pub fn has_test(files: &[File], module: &str, test: &str) -> bool {
+    let (end, start) = (format!("/{module}.rs"), format!("fn {test}("));
+    let is_test = |text: &str| {
+        let Some((before, _)) = text.split_once(&start) else { return false };
+        let mut above = before.lines().rev().take(4).map(str::trim_start);
+        above.any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    };
+    files.iter().any(|file| file.path.ends_with(&end) && is_test(&file.text))
+}
+
 /// All complaints in one failure, so that they are mended in one go.
 pub fn fail_on(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));

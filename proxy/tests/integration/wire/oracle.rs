@@ -3,7 +3,6 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use loadtest::laboratory::{Laboratory, require};
 
@@ -21,16 +20,12 @@ pub struct Oracle {
     binary: PathBuf,
 }
 
-/// `None`, and a word about it, where there is no Go; in continuous integration that is a failure.
+/// `None`, and a word about it for each test that asks, where there is no Go; in continuous integration that is a failure.
 pub fn open() -> Option<Oracle> {
-    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    BINARY.get_or_init(oracle_binary).clone().map(|binary| Oracle { binary })
-}
-
-fn oracle_binary() -> Option<PathBuf> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/go_oracle");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    require(runtime.block_on(Laboratory::open().unwrap().go_program("go-oracle", &source)))
+    let binary = require(runtime.block_on(Laboratory::open().unwrap().go_program("go-oracle", &source)))?;
+    Some(Oracle { binary })
 }
 
 impl Oracle {

@@ -215,3 +215,23 @@ fn impossible_places_are_no_records() {
         assert_eq!(verification.finish(&[]).outcome, Outcome::Broken, "{text}");
     }
 }
+
+/// What is kept of a chain is as long as its name.
+#[test]
+fn names_of_any_length_are_no_records() {
+    let text = |id: &str, of_chain: &str, before: &str, time: &str| {
+        let prev = "0".repeat(64);
+        let previous = json!({"id": before, "seq": 1, "hash": prev, "clean": true});
+        let data = json!({"event": "damage_found", "of_chain": of_chain, "first_seq": 1, "last_seq": 2,
+            "previous": previous, "chain": {"id": id, "seq": 0, "prev": prev}});
+        json!({"type": "io.countersign.lifecycle.v1", "time": time, "data": data}).to_string()
+    };
+    let (longest, longer) = ("i".repeat(256), "i".repeat(257));
+    assert!(Seen::read(text(&longest, &longest, &longest, &longest).as_bytes()).is_ok());
+    for at in 0..4 {
+        let mut all = [longest.as_str(); 4];
+        all[at] = &longer;
+        let [id, of_chain, before, time] = all;
+        assert!(Seen::read(text(id, of_chain, before, time).as_bytes()).unwrap_err().contains("256"), "{at}");
+    }
+}

@@ -79,12 +79,15 @@ fn what_else_names_a_page_names_one_that_exists() {
     let anchors = anchors(&pages);
     let endings = [".rs", ".toml", ".yml", ".yaml", ".json", ".py", ".service", ".sysusers", "Dockerfile"];
     let root = Page::read("README.md", "");
-    let mut found = Vec::new();
+    let (mut found, mut count) = (Vec::new(), 0);
     // Samples of broken links stand here and beside.
     for file in files::with_ending(&endings).iter().filter(|file| !file.path.contains("/tidy/")) {
-        let wrong = mentioned(&file.text).into_iter().filter_map(|link| broken(&root, link, &anchors));
+        let all = mentioned(&file.text);
+        count += all.len();
+        let wrong = all.into_iter().filter_map(|link| broken(&root, link, &anchors));
         found.extend(wrong.map(|why| format!("{}: {}", file.path, why.trim_start_matches("README.md: "))));
     }
+    assert!(count > 20, "{count} mentions");
     files::fail_on(&found);
 }
 
