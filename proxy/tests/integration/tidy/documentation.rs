@@ -5,6 +5,7 @@ mod commands;
 mod configurations;
 mod links;
 mod manual;
+mod quotes;
 
 use std::collections::BTreeMap;
 

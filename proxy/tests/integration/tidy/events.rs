@@ -1,5 +1,5 @@
 //! `docs/EVENTS.md` against the schema of the records, both ways: every member, event and reason is in it, and nothing
-//! else; and every word that a member may have is at least named.
+//! else; every word that a member may have is at least named; and its sample is a record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -186,6 +186,19 @@ fn advice_is_that_of_the_page() {
         }
     }
     files::fail_on(&all);
+}
+
+/// It is what a reader copies.
+#[test]
+fn the_sample_is_a_decision() {
+    let text = document();
+    let samples: Vec<&str> = text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [sample] = samples[..] else { panic!("{} samples", samples.len()) };
+    let sample: Value = serde_json::from_str(sample).unwrap();
+    let validator = jsonschema::validator_for(&record(Form::Closed)).unwrap();
+    let errors: Vec<String> = validator.iter_errors(&sample).map(|error| error.to_string()).collect();
+    assert_eq!(errors, [""; 0]);
+    assert_eq!(sample["type"], "io.countersign.decision.v1");
 }
 
 #[test]
