@@ -3,6 +3,9 @@
 //! as long as between two, and hears of a drain only when it is over. What becomes of a question is `front`'s; called by
 //! `front::connection`.
 
+mod allowance;
+mod metered;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::front::Front;
+use crate::front::streams::metered::Metered;
 use crate::metrics::FrontOutcome;
 use crate::policy::verdict::Reason;
 
@@ -56,8 +60,8 @@ pub async fn serve(front: &Arc<Front>, stream: Stream) {
     // As over HTTP/1.1, where what must come in time is the first byte. Here a connection has said something long before it
     // asks anything.
     let first = Instant::now() + front.options.load().until_first_byte();
-    let digest = digest(&stream);
-    let mut connection = match begin(stream, first).await {
+    let (digest, too_much) = (digest(&stream), Arc::new(Notify::new()));
+    let mut connection = match begin(stream, too_much.clone(), first).await {
         Ok(connection) => connection,
         Err(outcome) => return outcome.into_iter().for_each(ended),
     };
@@ -66,6 +70,7 @@ pub async fn serve(front: &Arc<Front>, stream: Stream) {
         // In this order: whoever never stops sending uses up what tokio lets a task do at a time, and a timer needs some of it.
         tokio::select! {
             biased;
+            () = too_much.notified() => break,
             () = front.draining.wait(), if life.may_be_told() => {
                 connection.graceful_shutdown();
                 life.told = true;
@@ -96,7 +101,8 @@ pub async fn serve(front: &Arc<Front>, stream: Stream) {
 }
 
 /// Until the peer's own beginning has come; otherwise, what became of the connection.
-async fn begin(stream: Stream, first: Instant) -> Result<Connection, Option<FrontOutcome>> {
+async fn begin(stream: Stream, too_much: Arc<Notify>, first: Instant) -> Result<Connection, Option<FrontOutcome>> {
+    let stream: Stream = Box::new(Metered::new(stream, too_much));
     match timeout_at(first, handshake(stream, Some(limits()))).await {
         Ok(begun) => begun.map_err(|error| ours(&error)),
         Err(_) => Err(Some(FrontOutcome::Silent)),

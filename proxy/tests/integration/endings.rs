@@ -119,6 +119,7 @@ fn over_http2() -> Vec<Row> {
         row("streams without end", &flooded, &[beginning(), many(2000, &|n| head(n, &good()))]),
         row("CONTINUATION without end", &flooded, &[beginning(), half, again(frame(CONTINUATION, 0, 1, &[]), 50_000)]),
         row("empty DATA", &flooded, &[beginning(), head(1, &good()), again(frame(DATA, 0, 1, &[]), 10_000)]),
+        row("PING", &flooded, &[beginning(), whole(1, &refused), again(frame(PING, 0, 0, &[7; 8]), 10_000)]),
     ]
 }
 
