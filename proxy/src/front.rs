@@ -180,6 +180,9 @@ impl Front {
         let is_last = session.get_keepalive().is_none();
         let written = tokio::time::timeout(WRITE_TIMEOUT, self.write(&mut session, &reply)).await;
         reply.left();
+        if written.is_err() {
+            self.metrics.front_request(None, FrontOutcome::Unread);
+        }
         written.ok()?.ok()?;
         if !whole {
             linger(session, LINGER).await;

@@ -75,7 +75,7 @@ pub struct Certificate {
     pub ends: i64,
 }
 
-/// What became of a request at the front, decided or not.
+/// What became of a request at the front, decided or not; or of a connection that the front has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrontOutcome {
     Decided,
@@ -85,6 +85,14 @@ pub enum FrontOutcome {
     Incomplete,
     /// The client and we could not agree on TLS, or it was too slow about it.
     TlsFailed,
+    /// A new connection on which nothing was asked in time.
+    Silent,
+    /// A connection on which nothing more was asked for as long as one is kept.
+    Idle,
+    /// A connection with HTTP/2 on which there was too much of what is no question, or of questions taken back or malformed.
+    Flooded,
+    /// An answer, counted before, that the client did not take in time.
+    Unread,
 }
 
 /// Handles to all series, resolved once: counting takes no lock but a histogram's own.

@@ -38,6 +38,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
         Err(error) => return Err(error.into()),
     };
+    // Its secrets are with whoever needs them; here they would outlive whatever replaces them.
+    drop(loaded);
     app.run(Stop::default());
     Ok(Exit::Fine)
 }

@@ -38,6 +38,19 @@ impl Connections {
         }
         secured
     }
+
+    /// What the peer sends next. `None` once it has closed, failed, or kept silent for `wait`, which counts as `unasked`.
+    async fn first_bytes(&self, stream: &mut Stream, wait: Duration, unasked: FrontOutcome) -> Option<BytesMut> {
+        let mut buffer = BytesMut::with_capacity(FIRST_READ);
+        match tokio::time::timeout(wait, stream.read_buf(&mut buffer)).await {
+            Ok(Ok(length)) => (length > 0).then_some(buffer),
+            Ok(Err(_)) => None,
+            Err(_) => {
+                self.front.metrics.front_request(None, unasked);
+                None
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -53,26 +66,19 @@ impl ServerApp for Connections {
             return None;
         }
         let mut next = Some((stream, None));
-        let mut wait = self.front.options.load().until_first_byte();
+        let (mut wait, mut unasked) = (self.front.options.load().until_first_byte(), FrontOutcome::Silent);
         while let Some((mut stream, sent_ahead)) = next.take() {
             // A peer that does not wait for answers may have sent the next question along with the one before.
             let first = match sent_ahead {
                 Some(bytes) => bytes,
-                None => first_bytes(&mut stream, wait).await?,
+                None => self.first_bytes(&mut stream, wait, unasked).await?,
             };
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelining_enabled(true);
             session.set_pipelined_prefix(first);
             next = self.front.serve(session).await.map(ReusableHttpStream::into_parts);
-            wait = self.front.options.load().keepalive;
+            (wait, unasked) = (self.front.options.load().keepalive, FrontOutcome::Idle);
         }
         None
     }
-}
-
-/// What the peer sends first, or `None` once it has closed, failed or kept silent for `wait`.
-async fn first_bytes(stream: &mut Stream, wait: Duration) -> Option<BytesMut> {
-    let mut buffer = BytesMut::with_capacity(FIRST_READ);
-    let read = tokio::time::timeout(wait, stream.read_buf(&mut buffer)).await;
-    matches!(read, Ok(Ok(length)) if length > 0).then_some(buffer)
 }

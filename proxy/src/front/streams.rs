@@ -3,17 +3,23 @@
 //! as long as between two, and hears of a drain only when it is over. What becomes of a question is `front`'s; called by
 //! `front::connection`.
 
+mod allowance;
+mod metered;
+
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Accept, H2Options, HttpSession, handshake};
 use pingora::protocols::{Digest, Stream};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::front::Front;
+use crate::front::streams::metered::Metered;
 use crate::metrics::FrontOutcome;
 use crate::policy::verdict::Reason;
 
@@ -45,31 +51,32 @@ fn limits() -> H2Options {
     limits
 }
 
-/// Answers until the peer closes, has kept silent for too long, or has gone too far.
+type Connection = h2::server::Connection<Stream, Bytes>;
+
+/// Answers until the peer closes, has kept silent for too long, or has gone too far. Where it was not the peer that ended the
+/// connection, what became of it is counted.
 pub async fn serve(front: &Arc<Front>, stream: Stream) {
+    let ended = |outcome| front.metrics.front_request(None, outcome);
     // As over HTTP/1.1, where what must come in time is the first byte. Here a connection has said something long before it
     // asks anything.
     let first = Instant::now() + front.options.load().until_first_byte();
-    let digest = Arc::new(Digest {
-        ssl_digest: stream.get_ssl_digest(),
-        timing_digest: stream.get_timing_digest(),
-        proxy_digest: stream.get_proxy_digest(),
-        socket_digest: stream.get_socket_digest(),
-    });
-    let Ok(Ok(mut connection)) = timeout_at(first, handshake(stream, Some(limits()))).await else {
-        tracing::debug!("whoever agreed on HTTP/2 did not begin with it");
-        return;
+    let (digest, too_much) = (digest(&stream), Arc::new(Notify::new()));
+    let mut connection = match begin(stream, too_much.clone(), first).await {
+        Ok(connection) => connection,
+        Err(outcome) => return outcome.into_iter().for_each(ended),
     };
     let mut life = Life { first: Some(first), told: false, malformed: 0, asked: Arc::default() };
     loop {
         // In this order: whoever never stops sending uses up what tokio lets a task do at a time, and a timer needs some of it.
         tokio::select! {
             biased;
+            () = too_much.notified() => break,
             () = front.draining.wait(), if life.may_be_told() => {
                 connection.graceful_shutdown();
                 life.told = true;
             }
             () = life.quiet(front.options.load().keepalive) => {
+                life.in_vain().into_iter().for_each(ended);
                 if !life.may_be_told() {
                     return;
                 }
@@ -78,17 +85,54 @@ pub async fn serve(front: &Arc<Front>, stream: Stream) {
             }
             accepted = HttpSession::from_h2_conn(&mut connection, digest.clone()) => match accepted {
                 Ok(Some(H2Accept::Session(session))) => life.ask(front, session),
-                Ok(Some(H2Accept::Rejected)) if life.bears_malformed() => {
-                    front.metrics.front_request(None, FrontOutcome::Refused(Reason::MalformedRequest));
+                Ok(Some(H2Accept::Rejected)) => {
+                    ended(FrontOutcome::Refused(Reason::MalformedRequest));
+                    if !life.bears_malformed() {
+                        break;
+                    }
                 }
-                Ok(Some(H2Accept::Rejected) | None) => return,
-                Err(error) => {
-                    tracing::debug!(%error, "an HTTP/2 connection has ended");
-                    return;
-                }
+                Ok(None) => return,
+                Err(error) => return ours(&error).into_iter().for_each(ended),
             },
         }
     }
+    ended(FrontOutcome::Flooded);
+    calm_down(&mut connection).await;
+}
+
+/// Until the peer's own beginning has come; otherwise, what became of the connection.
+async fn begin(stream: Stream, too_much: Arc<Notify>, first: Instant) -> Result<Connection, Option<FrontOutcome>> {
+    let stream: Stream = Box::new(Metered::new(stream, too_much));
+    match timeout_at(first, handshake(stream, Some(limits()))).await {
+        Ok(begun) => begun.map_err(|error| ours(&error)),
+        Err(_) => Err(Some(FrontOutcome::Silent)),
+    }
+}
+
+fn digest(stream: &Stream) -> Arc<Digest> {
+    Arc::new(Digest {
+        ssl_digest: stream.get_ssl_digest(),
+        timing_digest: stream.get_timing_digest(),
+        proxy_digest: stream.get_proxy_digest(),
+        socket_digest: stream.get_socket_digest(),
+    })
+}
+
+/// What became of a connection that h2 has ended for what came on it; `None` where it was the peer that ended it.
+fn ours(error: &pingora::Error) -> Option<FrontOutcome> {
+    tracing::debug!(%error, "an HTTP/2 connection has ended");
+    let error = error.root_cause().downcast_ref::<h2::Error>().filter(|error| error.is_library())?;
+    Some(match error.reason() {
+        Some(h2::Reason::ENHANCE_YOUR_CALM) => FrontOutcome::Flooded,
+        _ => FrontOutcome::Refused(Reason::MalformedRequest),
+    })
+}
+
+/// Says why, and ends; what is being answered is recorded all the same.
+async fn calm_down(connection: &mut Connection) {
+    connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+    let said = timeout(GOODBYE, poll_fn(|cx| connection.poll_closed(cx))).await;
+    tracing::debug!(heard = said.is_ok(), "an HTTP/2 connection was told to calm down");
 }
 
 /// How far a connection is.
@@ -105,6 +149,15 @@ impl Life {
     /// As over HTTP/1.1, where an answer says that it was the last one: not before there was a question.
     fn may_be_told(&self) -> bool {
         self.first.is_none() && !self.told
+    }
+
+    /// What became of one that is quiet; `None` where it was told before, and only its good-bye is late.
+    fn in_vain(&self) -> Option<FrontOutcome> {
+        match (self.first, self.told) {
+            (Some(_), _) => Some(FrontOutcome::Silent),
+            (None, false) => Some(FrontOutcome::Idle),
+            (None, true) => None,
+        }
     }
 
     /// Ends when the connection has been of no use for too long.

@@ -57,7 +57,7 @@ pub const METRICS: &[Metric] = &[
     histogram("countersign_decision_duration_seconds", "From the last byte of the question to the answer", &["origin"]),
     gauge("countersign_decisions_in_flight", "Decisions that have begun and not yet been answered", &[]),
     gauge("countersign_last_decision_timestamp_seconds", "When the last decision was made, 0 if there was none", &[]),
-    counter("countersign_front_requests_total", "HTTP requests at the decision listener", &["client", "outcome"]),
+    counter("countersign_front_requests_total", "HTTP requests at the decision listener, and connections that it ended, by what became of them", &["client", "outcome"]),
     counter("countersign_probes_total", "Start-up probes, as MinIO sends them", &["client"]),
     counter("countersign_authorizer_requests_total", "Attempts at an authorizer by what came of them", &["authorizer", "outcome"]),
     histogram("countersign_authorizer_duration_seconds", "One attempt at an authorizer", &["authorizer"]),

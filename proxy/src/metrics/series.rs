@@ -103,6 +103,10 @@ pub(super) struct Client {
     probe: Counter,
     incomplete: Counter,
     tls_failed: Counter,
+    silent: Counter,
+    idle: Counter,
+    flooded: Counter,
+    unread: Counter,
     /// In the order of `Reason::ALL`.
     refused: Vec<Counter>,
     pub(super) probes: Counter,
@@ -115,6 +119,10 @@ impl Client {
             FrontOutcome::Probe => Some(&self.probe),
             FrontOutcome::Incomplete => Some(&self.incomplete),
             FrontOutcome::TlsFailed => Some(&self.tls_failed),
+            FrontOutcome::Silent => Some(&self.silent),
+            FrontOutcome::Idle => Some(&self.idle),
+            FrontOutcome::Flooded => Some(&self.flooded),
+            FrontOutcome::Unread => Some(&self.unread),
             FrontOutcome::Refused(reason) => self.refused.get(reason as usize),
         }
         .map(Counter::inc);
@@ -349,6 +357,10 @@ impl Families {
             probe: requests("probe"),
             incomplete: requests("incomplete"),
             tls_failed: requests("tls_failed"),
+            silent: requests("silent"),
+            idle: requests("idle"),
+            flooded: requests("flooded"),
+            unread: requests("unread"),
             refused: Reason::ALL.iter().map(refused).collect(),
             probes: self.probes.get_or_create_owned(&labels("countersign_probes_total", &[client])),
         }

@@ -1,9 +1,11 @@
 //! No credential leaves: canaries in every place of a question that may hold a secret, then every sink is searched for
-//! each of them in every encoding. Names of people and objects: `names`; the configuration's own secrets: `keys`.
+//! each of them in every encoding. Names of people and objects: `names`; the configuration's own secrets: `keys`, and in
+//! memory, once they were replaced: `wiped`.
 
 mod keys;
 mod names;
 mod properties; // of librdkafka, misspelt
+mod wiped; // in memory, once they were replaced
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
 //! Mutated bytes against everything that reads bytes which others wrote: the bodies are the library's (`*/fuzz.rs`). A
-//! bounded number of inputs, the same for the same seed. Not guided by what they cover.
+//! bounded number of inputs, the same for the same seed. Not guided by what they cover: `proxy/fuzz` is.
 
 mod mutate;
 mod seeds;
@@ -170,6 +170,29 @@ fn what_was_found_once_stays_mended() {
     let directories = std::fs::read_dir(corpus()).unwrap().map(|entry| entry.unwrap().path());
     let all: usize = directories.map(|directory| std::fs::read_dir(directory).unwrap().count()).sum();
     assert!(tried > 0 && tried == all, "{tried} of {all} were tried: a directory that is called like no target");
+}
+
+/// What libFuzzer runs (`proxy/fuzz`) is built by nobody but the one who fuzzes: a reader without its program would not be missed.
+#[test]
+fn every_target_is_fuzzed_by_coverage() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let mut programs: Vec<String> = std::fs::read_dir(fuzz.join("fuzz_targets"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    programs.sort();
+    let mut targets = TARGETS.map(|target| format!("{}.rs", target.name));
+    targets.sort();
+    assert_eq!(programs, targets);
+    let manifest: toml::Table = std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap().parse().unwrap();
+    let built: Vec<&str> =
+        manifest["bin"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
+    for target in &TARGETS {
+        let program = format!("fuzz_targets/{}.rs", target.name);
+        assert!(built.contains(&program.as_str()), "{program} is not built");
+        let text = std::fs::read_to_string(fuzz.join(&program)).unwrap();
+        assert!(text.contains(&format!("::fuzz::{}(data)", target.name)), "{program} calls another body");
+    }
 }
 
 /// `COUNTERSIGN_FUZZ_INPUT=<target>:<file>` gives one input to one body, with its own words about what is broken.

@@ -22,6 +22,7 @@ mod demo; // the README's first command
 mod deploy; // manifests, the compose file, workflows
 mod disk_faults; // a disk that refuses or is slow: what is denied, counted and amended
 mod drain; // restarts under load: no call fails, no record is missing
+mod endings; // connections that are ended, each counted as what it is
 mod fail_closed; // every fault ends as a deny with its reason and its record
 mod front; // sockets: limits, tokens, paths, bodies, the start-up probe, drain
 mod fuzz; // mutated bytes against everything that reads bytes

@@ -174,13 +174,16 @@ async fn good(proxy: &Running, found: &mut Found, kept: &mut Vec<Kept>) {
     }
 }
 
-/// Those that sent something did not finish it; those that said nothing asked nothing.
+/// Those that sent something did not finish it; those that said nothing asked nothing; and one took no answer.
 async fn counted(proxy: &Running) {
-    let incomplete = async |client: &str| {
-        proxy.metric(&format!("countersign_front_requests_total{{client=\"{client}\",outcome=\"incomplete\"}}")).await
+    let count = async |client: &str, outcome: &str| {
+        proxy.metric(&format!("countersign_front_requests_total{{client=\"{client}\",outcome=\"{outcome}\"}}")).await
     };
     eventually("those who did not finish are counted", async || {
-        (incomplete("unknown").await + incomplete("minio").await == (EACH * 5) as f64).then_some(())
+        let incomplete = count("unknown", "incomplete").await + count("minio", "incomplete").await;
+        (incomplete == (EACH * 5) as f64).then_some(())
     })
     .await;
+    assert_eq!(count("unknown", "unread").await, 1.0);
+    assert!(count("unknown", "silent").await >= EACH as f64, "those that said nothing");
 }

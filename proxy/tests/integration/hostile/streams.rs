@@ -1,6 +1,8 @@
 //! HTTP/2 under attack: H22, and what else its frames and heads can do. Each attack has a connection of its own; beside
 //! them a good client keeps one connection and is answered on it all the time.
 
+mod beside;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -30,7 +32,7 @@ const MEMORY: u64 = 96 << 20;
 enum Ends {
     /// The process closes, and does not speak again.
     Closed,
-    /// The same, and says why. For heads that never end, within which nothing else can be sent.
+    /// The same, and says why.
     Calmed,
     /// Stream 1 gets no word of ours, and other streams go on.
     Stream,
@@ -355,9 +357,10 @@ async fn nothing_hostile_gets_in_over_http2() {
 async fn attacked() -> Found {
     let mut stage = Stage::start().await;
     let (open, memory) = (descriptors(&stage.proxy), stage.proxy.peak());
-    for row in [floods(), heads(), frames()].into_iter().flatten() {
+    for row in [floods(), beside::floods(), heads(), frames()].into_iter().flatten() {
         stage.attack(&row).await;
     }
+    beside::honest(&mut stage).await;
     stage.endure().await;
     if let Some(still) = left_open(&stage.proxy, open).await {
         stage.found.complain("H22", format!("{still} descriptors, {open} before"));
