@@ -1,10 +1,9 @@
 //! Reads certificates and keys, and says when they end. Not what they are good for: whom an authorizer's certificate must
 //! name is `authorizer::tls`, what the decision endpoint shows is `front::secure`, what librdkafka will read is
-//! `kafka::certificates`. Called by these, and for its clock and its errors by `check`. Also the one way to read a small file
-//! that is somebody else's, for whoever reads secrets: `config` and `kafka::token`.
+//! `kafka::certificates`. Called by these, and for its clock and its errors by `check`; `config` looks whether such a file can be
+//! read, under the same limit.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use openssl::asn1::{Asn1Time, Asn1TimeRef};
@@ -13,24 +12,10 @@ use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 use secrecy::zeroize::Zeroizing;
 
+use crate::small_file;
+
 /// Of a file with certificates, keys or a store: far above a system's bundle of all authorities (bytes).
 pub const LARGEST: u64 = 4 << 20;
-
-/// What a regular file of at most `most` bytes holds. Symlinks are followed, for Kubernetes mounts secrets as such; anything
-/// but a regular file is refused before it is opened, for a pipe would make us wait.
-pub fn content(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    let file = fs::metadata(path)?;
-    if !file.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    // Room for all of it at once: what grows leaves copies behind that nobody wipes.
-    let mut content = Vec::with_capacity(usize::try_from(file.len().min(most)).unwrap_or_default() + 64);
-    File::open(path)?.take(most + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > most {
-        return Err(io::Error::other(format!("longer than {} KiB", most / 1024)));
-    }
-    Ok(content)
-}
 
 /// Why a file cannot serve. Names the file and nothing of what it holds.
 #[derive(Debug, thiserror::Error)]
@@ -54,8 +39,8 @@ pub struct Text {
 
 impl Text {
     pub fn of_file(path: &Path) -> Result<Self, CertificateError> {
-        let bytes =
-            content(path, LARGEST).map_err(|error| CertificateError::Unreadable { path: path.to_owned(), error })?;
+        let bytes = small_file::content(path, LARGEST)
+            .map_err(|error| CertificateError::Unreadable { path: path.to_owned(), error })?;
         Ok(Self { from: path.to_owned(), bytes: Zeroizing::new(bytes) })
     }
 

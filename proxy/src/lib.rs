@@ -22,7 +22,7 @@
 //! |---|---|
 //! | words | `version`, `policy::request`, `policy::verdict` |
 //! | pure | `wire`, the rest of `policy`, `audit::record`, `audit::shadow`, `audit::lifecycle`, `audit::envelope`, `audit::segment`, `audit::chain`, `audit::stub` |
-//! | edges | `metrics`, `trace`, `certificates`, `authorizer`, the rest of `audit`, `kafka` |
+//! | edges | `metrics`, `trace`, `small_file`, `certificates`, `authorizer`, the rest of `audit`, `kafka` |
 //! | decide | `decide` |
 //! | line | `pipeline` |
 //! | doors | `front`, `admin`, `status` |
@@ -42,6 +42,7 @@ pub mod log;
 pub mod metrics;
 pub mod pipeline;
 pub mod policy;
+pub mod small_file;
 pub mod status;
 pub mod trace;
 pub mod version;

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::meant::{Config, PemFile};
 use super::secret::{self, plain};
 use super::written::{At, Table};
-use crate::certificates;
+use crate::{certificates, small_file};
 pub(super) use routes::longest;
 
 /// Longest name of an instance, client, authorizer or route: they are metric labels and header values.
@@ -98,7 +98,7 @@ fn no_duplicates<'n>(table: &Table<'_>, what: &str, names: impl IntoIterator<Ite
 fn file(table: &Table<'_>, key: &str) -> Option<PemFile> {
     let path = PathBuf::from(table.get::<String>(key)?);
     table.page.depends_on(&path);
-    match certificates::content(&path, certificates::LARGEST) {
+    match small_file::content(&path, certificates::LARGEST) {
         Ok(content) => Some(PemFile { path, sha256: hex::encode(Sha256::digest(content)) }),
         Err(error) => {
             table.error(key, format!("cannot read `{}`: {}", shown(&path.to_string_lossy()), plain(&error)));

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use super::written::Table;
-use crate::certificates::content;
+use crate::small_file::content;
 
 /// Far above any token or PEM key; below what a mistaken path could cost.
 const MOST: u64 = 64 * 1024;

@@ -12,7 +12,7 @@ use rdkafka::client::OAuthToken;
 use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
-use crate::certificates::content;
+use crate::small_file::content;
 
 /// The property's value is this and a path, which is read again for every token; or the token itself.
 const FILE: &str = "token_file=";

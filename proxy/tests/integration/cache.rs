@@ -7,7 +7,7 @@ use loadtest::stub::{Answer, Gate, Script, Stub};
 use serde_json::Value;
 
 use crate::support::records::events;
-use crate::support::{Countersign, eventually, http, question};
+use crate::support::{Countersign, Running, eventually, http, question};
 
 #[tokio::test]
 async fn a_hit_names_the_record_it_came_from() {
@@ -106,16 +106,21 @@ async fn admin_actions_are_always_asked() {
     assert_eq!(stub.asked(), 2);
 }
 
-/// F85. Nobody waits for another's answer without a record of its own.
-#[tokio::test]
-async fn a_thousand_equal_questions_are_one_call_and_a_thousand_records() {
-    let stub = Stub::start(Answer::allow().after(Duration::from_millis(700))).await.unwrap();
-    let proxy = Countersign::asking(&stub.url())
+/// Waits for an answer that is held, for as long as a loaded machine takes, and remembers it.
+async fn patient(stub: &Stub) -> Running {
+    Countersign::asking(&stub.url())
         .listen("drain = \"0s\"\ndeadline = \"30s\"")
         .authorizer("timeout = \"20s\"")
         .cache("allow_ttl = \"1h\"")
         .start()
-        .await;
+        .await
+}
+
+/// F85. Nobody waits for another's answer without a record of its own.
+#[tokio::test]
+async fn a_thousand_equal_questions_are_one_call_and_a_thousand_records() {
+    let stub = Stub::start(Answer::allow().after(Duration::from_millis(700))).await.unwrap();
+    let proxy = patient(&stub).await;
     let asked = question("alice", "s3:GetObject", "reports", "a.txt");
     let answers = futures_util::future::join_all((0..1_000).map(|_| proxy.ask(&asked))).await;
     assert_eq!(stub.asked(), 1);
@@ -150,12 +155,7 @@ async fn authorino_668_a_client_that_hangs_up_fails_nobody() {
     let gate = Gate::closed();
     let answer = Answer::allow().held_by(&gate).body_after(Duration::from_millis(300));
     let stub = Stub::start(answer).await.unwrap();
-    let proxy = Countersign::asking(&stub.url())
-        .listen("drain = \"0s\"\ndeadline = \"30s\"")
-        .authorizer("timeout = \"20s\"")
-        .cache("allow_ttl = \"1h\"")
-        .start()
-        .await;
+    let proxy = patient(&stub).await;
     let asked = question("alice", "s3:GetObject", "reports", "a.txt");
     let mut leader = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
     let bytes = http::request("POST", "/", &[], asked.to_string().as_bytes());

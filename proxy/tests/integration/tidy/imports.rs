@@ -26,7 +26,7 @@ const ROWS: [(&str, &[&str]); 7] = [
             "audit::stub",
         ],
     ),
-    ("edges", &["metrics", "trace", "certificates", "authorizer", "audit", "kafka"]),
+    ("edges", &["metrics", "trace", "small_file", "certificates", "authorizer", "audit", "kafka"]),
     ("decide", &["decide"]),
     ("line", &["pipeline"]),
     ("doors", &["front", "admin", "status"]),
@@ -37,7 +37,7 @@ const ROWS: [(&str, &[&str]); 7] = [
 const OPEN_ROWS: [&str; 3] = ["words", "pure", "root"];
 
 /// Edges that every edge may use.
-const FOR_ALL_EDGES: [&str; 3] = ["metrics", "trace", "certificates"];
+const FOR_ALL_EDGES: [&str; 4] = ["metrics", "trace", "small_file", "certificates"];
 
 /// `publisher` hands to a sink, whose trait stands beside it: the one way from Kafka to the audit trail. `admin` answers with the
 /// pages of `status`.
