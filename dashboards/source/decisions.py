@@ -61,7 +61,7 @@ SPEED = [
           "what is slow before you raise it.",
           [Target(value("countersign_decisions_in_flight", by="instance"), "{{instance}}")], width=6),
     lines("Front requests", "Everything that arrived, by client and outcome. `unauthorized`: a token was rotated on one "
-          "side only, or somebody is trying. `silent`, `idle`, `flooded`, `unread`: connections that were ended, of the client "
+          "side only, or somebody is trying. `silent`, `idle`, `flooded`, `unread`, `lingered`: connections that were ended, of the client "
           "`unknown`. Start-up probes are one for each start of a MinIO node.",
           [Target(rate("countersign_front_requests_total", by="client, outcome") + " > 0", "{{client}}: {{outcome}}"),
            Target(rate("countersign_probes_total", by="client") + " > 0", "{{client}}: start-up probes")],

@@ -168,7 +168,7 @@ impl Front {
             Exchange::Answered { reply, whole } => (reply, whole),
             Exchange::NoHttp => {
                 refuse_head(&mut session).await;
-                linger(session, LINGER).await;
+                self.ended(linger(session, LINGER).await);
                 return None;
             }
             Exchange::Gone => return None,
@@ -180,12 +180,10 @@ impl Front {
         let is_last = session.get_keepalive().is_none();
         let written = tokio::time::timeout(WRITE_TIMEOUT, self.write(&mut session, &reply)).await;
         reply.left();
-        if written.is_err() {
-            self.metrics.front_request(None, FrontOutcome::Unread);
-        }
+        self.ended(written.is_err().then_some(FrontOutcome::Unread));
         written.ok()?.ok()?;
         if !whole {
-            linger(session, LINGER).await;
+            self.ended(linger(session, LINGER).await);
             return None;
         }
         if is_last {
@@ -193,12 +191,21 @@ impl Front {
             session.set_keepalive(Some(0));
         }
         // Where the peer has said that it ends, that is said in TLS, which a peer that takes nothing can hold up.
-        let stream = tokio::time::timeout(WRITE_TIMEOUT, session.finish()).await.ok()?.ok()??;
+        let finished = tokio::time::timeout(WRITE_TIMEOUT, session.finish()).await;
+        self.ended(finished.is_err().then_some(FrontOutcome::Unread));
+        let stream = finished.ok()?.ok()??;
         if !is_last {
             return Some(stream);
         }
-        end(stream, LINGER).await;
+        self.ended(end(stream, LINGER).await);
         None
+    }
+
+    /// Counts the limit at which a connection ended, where it was one.
+    fn ended(&self, at: Option<FrontOutcome>) {
+        if let Some(outcome) = at {
+            self.metrics.front_request(None, outcome);
+        }
     }
 
     async fn exchange(&self, session: &mut ServerSession) -> Exchange {

@@ -91,8 +91,10 @@ pub enum FrontOutcome {
     Idle,
     /// A connection with HTTP/2 on which there was too much of what is no question, or of questions taken back or malformed.
     Flooded,
-    /// An answer, counted before, that the client did not take in time.
+    /// An answer, counted before, that the client did not take in time; or the end of a connection that it did not.
     Unread,
+    /// A connection with HTTP/1.1 whose last answer was given, and whose client went on sending, or did not close it in time.
+    Lingered,
 }
 
 /// Handles to all series, resolved once: counting takes no lock but a histogram's own.

@@ -10,6 +10,8 @@ use pingora::protocols::Stream;
 use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::metrics::FrontOutcome;
+
 /// A sender who goes on after being refused is cut off beyond this many bytes.
 const LINGER_BYTES: usize = 256 * 1024 * 1024;
 /// At a time.
@@ -48,39 +50,40 @@ pub async fn read_body(session: &mut ServerSession, max: usize) -> Result<Bytes,
 }
 
 /// Says that the answer was the last one, then reads and forgets what a refused sender still sends, however it is
-/// framed: closing on unread bytes would reset the answer away.
-pub async fn linger(session: ServerSession, limit: Duration) {
+/// framed: closing on unread bytes would reset the answer away. What to count where a limit ended that.
+pub async fn linger(session: ServerSession, limit: Duration) -> Option<FrontOutcome> {
     // HTTP/2 resets a stream without harm to its answer.
-    let ServerSession::H1(session) = session else { return };
-    drain(session.into_inner(), limit).await;
+    let ServerSession::H1(session) = session else { return None };
+    drain(session.into_inner(), limit).await
 }
 
 /// Ends a connection whose last answer has left. Of a peer that sends questions ahead, more may come, or lie unread: they are
-/// read and forgotten for the same reason.
-pub async fn end(stream: ReusableHttpStream, limit: Duration) {
+/// read and forgotten for the same reason. What to count where a limit ended that.
+pub async fn end(stream: ReusableHttpStream, limit: Duration) -> Option<FrontOutcome> {
     let (mut stream, sent_ahead) = stream.into_parts();
     if sent_ahead.is_some() {
-        drain(stream, limit).await;
-    } else if !matches!(tokio::time::timeout(limit, stream.shutdown()).await, Ok(Ok(()))) {
-        tracing::debug!("a connection was closed whose peer did not take its end");
+        return drain(stream, limit).await;
     }
+    tokio::time::timeout(limit, stream.shutdown()).await.is_err().then_some(FrontOutcome::Unread)
 }
 
-async fn drain(mut stream: Stream, limit: Duration) {
+async fn drain(mut stream: Stream, limit: Duration) -> Option<FrontOutcome> {
     let drain = async {
         stream.shutdown().await?;
         let mut room = [0; LINGER_READ];
         let mut seen = 0;
         while seen < LINGER_BYTES {
             match stream.read(&mut room).await? {
-                0 => break,
+                0 => return Ok(true),
                 read => seen += read,
             }
         }
-        std::io::Result::Ok(())
+        std::io::Result::Ok(false)
     };
-    if !matches!(tokio::time::timeout(limit, drain).await, Ok(Ok(()))) {
-        tracing::debug!("a peer was still sending when its connection was closed");
+    match tokio::time::timeout(limit, drain).await {
+        // One whose connection fails has gone, too.
+        Ok(Ok(true) | Err(_)) => None,
+        Ok(Ok(false)) | Err(_) => Some(FrontOutcome::Lingered),
     }
 }
 

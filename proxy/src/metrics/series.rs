@@ -107,6 +107,7 @@ pub(super) struct Client {
     idle: Counter,
     flooded: Counter,
     unread: Counter,
+    lingered: Counter,
     /// In the order of `Reason::ALL`.
     refused: Vec<Counter>,
     pub(super) probes: Counter,
@@ -123,6 +124,7 @@ impl Client {
             FrontOutcome::Idle => Some(&self.idle),
             FrontOutcome::Flooded => Some(&self.flooded),
             FrontOutcome::Unread => Some(&self.unread),
+            FrontOutcome::Lingered => Some(&self.lingered),
             FrontOutcome::Refused(reason) => self.refused.get(reason as usize),
         }
         .map(Counter::inc);
@@ -361,6 +363,7 @@ impl Families {
             idle: requests("idle"),
             flooded: requests("flooded"),
             unread: requests("unread"),
+            lingered: requests("lingered"),
             refused: Reason::ALL.iter().map(refused).collect(),
             probes: self.probes.get_or_create_owned(&labels("countersign_probes_total", &[client])),
         }

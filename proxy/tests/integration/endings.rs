@@ -13,7 +13,8 @@ use crate::secure::House;
 use crate::support::{Countersign, Running, eventually, http, question};
 
 /// What a connection can count as, beside what its questions do.
-const OUTCOMES: [&str; 7] = ["silent", "idle", "flooded", "unread", "incomplete", "malformed_request", "tls_failed"];
+const OUTCOMES: [&str; 8] =
+    ["silent", "idle", "flooded", "unread", "lingered", "incomplete", "malformed_request", "tls_failed"];
 const LIMITS: &str = "read_timeout = \"1s\"\nkeepalive = \"2s\"";
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -81,6 +82,30 @@ async fn ends_over_http1_are_counted() {
         }
     }
     counted(&proxy, &before, "one that stays", &[("idle", 1.0)]).await;
+}
+
+/// A connection on which half a question was refused is kept until its sender goes; how long that may take is a limit, too.
+#[tokio::test]
+async fn who_lingers_after_the_last_answer_is_counted() {
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let proxy = Countersign::asking(&stub.url()).listen("drain = \"0s\"").start().await;
+    let refused = b"POST /elsewhere HTTP/1.1\r\nHost: c\r\nContent-Length: 1000\r\n\r\nhalf";
+    let before = counts(&proxy).await;
+    let mut held = Vec::new();
+    for stays in [false, true] {
+        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
+        stream.write_all(refused).await.unwrap();
+        let mut said = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut said))
+            .await
+            .expect("the answer is the last one")
+            .unwrap();
+        assert!(said.starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&said));
+        if stays {
+            held.push(stream);
+        }
+    }
+    counted(&proxy, &before, "one that stays", &[("lingered", 1.0)]).await;
 }
 
 struct Row {
