@@ -89,7 +89,9 @@ fn actions_are_pinned_and_may_little() {
         let workflow = yaml(&read(path(name)));
         assert_eq!(workflow["permissions"], serde_json::json!({ "contents": "read" }), "{name}");
         for (job, said) in workflow["jobs"].as_object().unwrap() {
-            assert!(said["timeout-minutes"].is_u64(), "{name}: `{job}` may hang for six hours");
+            // One that is another workflow has the times of that one's.
+            let bounded = said["timeout-minutes"].is_u64() || said["uses"].is_string();
+            assert!(bounded, "{name}: `{job}` may hang for six hours");
         }
     }
     for (file, with) in all("with") {
@@ -126,6 +128,19 @@ fn ci_runs_what_a_person_runs() {
     assert!(images.iter().all(|image| rust(image) == (version, debian)), "{images:?} are not {version} on {debian}");
 }
 
+/// What has a version's name for good has passed what every change must pass, on the tag itself.
+#[test]
+fn nothing_is_published_that_was_not_tested() {
+    assert!(yaml(&read(path("ci")))["on"].get("workflow_call").is_some());
+    for (name, publishes) in [("release", "publish"), ("image", "together")] {
+        let workflow = yaml(&read(path(name)));
+        let needs: Vec<&str> =
+            list(&workflow, &format!("/jobs/{publishes}/needs")).iter().filter_map(Value::as_str).collect();
+        let tests = |job: &&str| workflow["jobs"][*job]["uses"] == "./.github/workflows/ci.yml";
+        assert!(needs.iter().any(tests), "{name}: {needs:?}");
+    }
+}
+
 /// A claim or a setting that no longer exists would make the night green.
 #[test]
 fn the_long_runs_exist() {
@@ -139,6 +154,10 @@ fn the_long_runs_exist() {
     let documented = read("docs/RELIABILITY.md") + &read("docs/CONTRIBUTING.md");
     let (runs, rust) = (list(&nightly, "/jobs/long/strategy/matrix/include"), files::rust());
     assert!(runs.len() > 5, "{runs:?}");
+    for setting in longer_runs() {
+        let runs_it = |run: &&Value| text(run, "/command").split([' ', '=']).any(|word| word == setting);
+        assert!(runs.iter().any(|run| runs_it(&run)), "no night has {setting}");
+    }
     for run in runs {
         let command = text(run, "/command");
         let setting = command.split(['=', ' ']).find(|word| word.starts_with("COUNTERSIGN_"));
@@ -153,6 +172,16 @@ fn the_long_runs_exist() {
             assert!(rust.iter().any(has_it), "no tests: {command}");
         }
     }
+}
+
+/// What RELIABILITY.md says makes a run longer: the first variable of each row of the table.
+fn longer_runs() -> Vec<String> {
+    let page = read("docs/RELIABILITY.md");
+    let (_, table) = page.split_once("## Longer runs").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `COUNTERSIGN_"));
+    let settings: Vec<_> = rows.map(|row| format!("COUNTERSIGN_{}", row.split('=').next().unwrap())).collect();
+    assert!(settings.len() > 10, "{settings:?}");
+    settings
 }
 
 #[test]
