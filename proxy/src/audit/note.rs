@@ -10,13 +10,17 @@ use signed_note::{Note, Signer as _, StandardSigner, StandardVerifier, Verifier 
 
 /// First line of a statement that one key takes over from another.
 const ROTATION: &str = "countersign key rotation";
+/// Bytes of a key's name. It stands in every signature.
+const MAX_NAME: usize = 128;
+/// Bytes of a note: more than the longest id of a chain and two signatures of such names come to. `verify` keeps many.
+const MAX_NOTE: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
     /// Not what `keygen` writes: `PRIVATE+KEY+<name>+<id>+<key>`, or without `PRIVATE+KEY+` for the public half.
     #[error("not an Ed25519 key in the form of C2SP signed notes: {0}")]
     Key(String),
-    #[error("key name `{0}` is empty or has a space or a plus sign")]
+    #[error("key name `{0}` is empty, has a space or a plus sign, or more than {MAX_NAME} bytes")]
     Name(String),
     #[error("not a signed note, or not of a kind that is known")]
     Malformed,
@@ -40,6 +44,7 @@ impl Verifier {
     pub fn parse(text: &str) -> Result<Self, NoteError> {
         let text = text.trim();
         let key = StandardVerifier::new(text).map_err(|e| NoteError::Key(e.to_string()))?;
+        is_short(key.name())?;
         Ok(Self { text: text.to_owned(), key })
     }
 
@@ -97,6 +102,7 @@ pub fn generate(name: &str) -> Result<Zeroizing<String>, NoteError> {
     if !signed_note::is_key_name_valid(name) {
         return Err(NoteError::Name(name.to_owned()));
     }
+    is_short(name)?;
     let mut seed = Zeroizing::new([0; 32]);
     rand::rngs::OsRng.try_fill_bytes(seed.as_mut()).map_err(|e| NoteError::Random(e.to_string()))?;
     let secret = SigningKey::from_bytes(&seed);
@@ -105,6 +111,18 @@ pub fn generate(name: &str) -> Result<Zeroizing<String>, NoteError> {
     let private = Zeroizing::new([&[1][..], &seed[..]].concat());
     let (id, encoded) = (signed_note::key_id(name, &public), Zeroizing::new(BASE64_STANDARD.encode(&*private)));
     Ok(Zeroizing::new(format!("PRIVATE+KEY+{name}+{id:08x}+{}", *encoded)))
+}
+
+fn is_short(name: &str) -> Result<(), NoteError> {
+    if name.len() > MAX_NAME { Err(NoteError::Name(name.to_owned())) } else { Ok(()) }
+}
+
+/// A note, of a length that one can have.
+fn note(text: &str) -> Result<Note, NoteError> {
+    if text.len() > MAX_NOTE {
+        return Err(NoteError::Malformed);
+    }
+    Note::from_bytes(text.as_bytes()).map_err(|_| NoteError::Malformed)
 }
 
 /// Signs `body`, which ends with a newline, with each key.
@@ -117,7 +135,7 @@ pub fn sign(body: &str, signers: &[&Signer]) -> Result<String, NoteError> {
 
 /// The body, and which of `known` have signed it: at least one, and no signature of theirs is wrong.
 pub fn open(text: &str, known: &[Verifier]) -> Result<(String, Vec<Verifier>), NoteError> {
-    let note = Note::from_bytes(text.as_bytes()).map_err(|_| NoteError::Malformed)?;
+    let note = note(text)?;
     let mut distinct: Vec<&Verifier> = Vec::new();
     for verifier in known {
         if !distinct.contains(&verifier) {
@@ -138,7 +156,7 @@ pub fn open(text: &str, known: &[Verifier]) -> Result<(String, Vec<Verifier>), N
 
 /// The body without a look at the signatures.
 pub fn body(text: &str) -> Result<String, NoteError> {
-    let note = Note::from_bytes(text.as_bytes()).map_err(|_| NoteError::Malformed)?;
+    let note = note(text)?;
     String::from_utf8(note.text().to_vec()).map_err(|_| NoteError::Malformed)
 }
 
@@ -227,6 +245,22 @@ mod tests {
         assert_eq!(by.len(), 2);
     }
 
+    /// As many as `verify` keeps used to be bounded, and not what each takes.
+    #[test]
+    fn the_longest_note_is_read_and_a_longer_one_is_none() {
+        let (old, new) = (key(&"o".repeat(MAX_NAME)), key(&"n".repeat(MAX_NAME)));
+        let both = [old.public().clone(), new.public().clone()];
+        let point = Checkpoint { origin: "c".repeat(256), size: u64::MAX, root: [3; 32] }.body();
+        for body in [point, rotation(old.public(), new.public())] {
+            let text = sign(&body, &[&old, &new]).unwrap();
+            assert_eq!(open(&text, &both).unwrap().1.len(), 2, "{} bytes", text.len());
+        }
+        let body = format!("{}\n", "b".repeat(MAX_NOTE));
+        let text = sign(&body, &[&old]).unwrap();
+        assert_eq!(open(&text, &both).unwrap_err(), NoteError::Malformed);
+        assert_eq!(super::body(&text).unwrap_err(), NoteError::Malformed);
+    }
+
     #[test]
     fn bodies_are_read_strictly() {
         let good = Checkpoint { origin: "i/9c".into(), size: 10, root: [9; 32] }.body();
@@ -246,6 +280,11 @@ mod tests {
     fn names_and_keys_are_checked() {
         assert_eq!(generate("a b").unwrap_err(), NoteError::Name("a b".into()));
         assert!(matches!(Signer::parse("PRIVATE+KEY+x"), Err(NoteError::Key(_))));
+        let long = "n".repeat(MAX_NAME + 1);
+        assert_eq!(generate(&long).unwrap_err(), NoteError::Name(long.clone()));
+        let stranger = SigningKey::from_bytes(&[7; 32]).verifying_key();
+        let key_of_others = signed_note::new_ed25519_verifier_key(&long, &stranger);
+        assert_eq!(Verifier::parse(&key_of_others), Err(NoteError::Name(long)));
         assert!(!format!("{:?}", key("i")).contains("PRIVATE"));
     }
 }

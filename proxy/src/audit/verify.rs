@@ -5,7 +5,7 @@
 //! up to itself; a checkpoint kept elsewhere shows that records at the end, or a whole chain, were taken away.
 //!
 //! What it costs: about 2 KiB a chain; and however many chains, gaps and checkpoints there are, no more than what `recent`,
-//! `room` and `stated` allow, together less than 384 MiB. Its work grows with what is read, and the logarithm of it.
+//! `room` and `stated` allow, together less than 384 MiB (docs/RELIABILITY.md). Its work grows with what is read, and the logarithm of it.
 
 mod copies;
 mod ended;
