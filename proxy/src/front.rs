@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
-use http::{Method, header};
+use http::{HeaderValue, Method, header};
 use pingora::ErrorType;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::{ReusableHttpStream, ServerSession};
@@ -310,7 +310,7 @@ impl Front {
 
 fn head(reply: &Reply) -> pingora::Result<ResponseHeader> {
     let mut head = ResponseHeader::build(reply.status(), Some(6))?;
-    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))?;
     head.insert_header(header::CONTENT_LENGTH, reply.body().len())?;
     if reply.reason() == Some(Reason::MethodNotAllowed) {
         head.insert_header(header::ALLOW, "POST")?;
@@ -319,7 +319,7 @@ fn head(reply: &Reply) -> pingora::Result<ResponseHeader> {
         head.insert_header("X-Countersign-Decision", record.to_string())?;
     }
     if let Some(reason) = reply.reason() {
-        head.insert_header("X-Countersign-Reason", reason.as_str())?;
+        head.insert_header("X-Countersign-Reason", HeaderValue::from_static(reason.as_str()))?;
     }
     Ok(head)
 }
