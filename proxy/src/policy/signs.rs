@@ -55,10 +55,15 @@ pub fn signs(request: &Request) -> Vec<Sign> {
 
 fn shows(request: &Request, sign: Sign) -> bool {
     match sign {
-        Sign::DoubledCondition => SET_BY_SERVER.iter().any(|name| request.condition(name).len() > 1),
+        Sign::DoubledCondition => request.conditions.iter().any(|(name, values)| is_doubled(name, values)),
         Sign::TagKeyTraversal => request.conditions.iter().any(|(name, values)| climbs(name, values)),
         Sign::SourceIpInvalid => request.condition("SourceIp").iter().any(|text| address(text).is_none()),
     }
+}
+
+/// Nearly every condition has one value, so that names are hardly ever compared.
+fn is_doubled(name: &str, values: &[Text]) -> bool {
+    values.len() > 1 && SET_BY_SERVER.contains(&name)
 }
 
 /// The header with the tags is not among the conditions: the list of its keys is the trace it leaves.
