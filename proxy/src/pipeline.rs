@@ -284,7 +284,7 @@ impl Pipeline {
                 decided,
                 append: Some((recorded.began, recorded.took, recorded.durability.as_str())),
                 latency,
-                record: Some((recorded.receipt.chain().clone(), recorded.receipt.seq())),
+                record: Some((recorded.receipt.chain(), recorded.receipt.seq())),
             },
         );
         self.metrics.decision(&DecisionPoint {

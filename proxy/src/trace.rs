@@ -117,7 +117,7 @@ pub struct Finished<'a> {
     pub append: Option<(Instant, Duration, &'static str)>,
     pub latency: Duration,
     /// Chain and sequence number of the record, so that the producer's span can link here.
-    pub record: Option<(Arc<str>, u64)>,
+    pub record: Option<(&'a Arc<str>, u64)>,
 }
 
 /// Makes ids, decides what is kept and exports it. Costs nothing but ids when export is off.
@@ -185,8 +185,8 @@ impl Tracer {
         for span in spans::of_decision(context, finished) {
             on.export.offer(span);
         }
-        if let Some((chain, seq)) = &finished.record {
-            on.kept.remember(chain, *seq, context.trace_id, context.span_id);
+        if let Some((chain, seq)) = finished.record {
+            on.kept.remember(chain, seq, context.trace_id, context.span_id);
         }
         true
     }

@@ -74,9 +74,9 @@ impl Waiting {
     /// The record is durable. One whose waiter gave up before is handed to `late`, to be amended.
     pub(in crate::audit) fn wake(self, chain: &Arc<str>, now: Instant, metrics: &Metrics, late: &mut Vec<Late>) {
         metrics.audit_appended(now.saturating_duration_since(self.since));
-        let receipt = Receipt { chain: chain.clone(), seq: self.seq, _unsettled: self.unsettled.clone() };
-        if self.waiter.send(Ok(receipt)).is_err() {
-            late.push(Late { id: self.id, _unsettled: self.unsettled });
+        let receipt = Receipt { chain: chain.clone(), seq: self.seq, _unsettled: self.unsettled };
+        if let Err(Ok(receipt)) = self.waiter.send(Ok(receipt)) {
+            late.push(receipt.denied(self.id));
         }
     }
 

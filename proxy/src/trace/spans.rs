@@ -90,9 +90,9 @@ fn of_root(context: &Context, finished: &Finished<'_>) -> SpanData {
         attributes.push(KeyValue::new(semconv::NETWORK_PEER_ADDRESS, peer.ip().to_string()));
         attributes.push(KeyValue::new(semconv::NETWORK_PEER_PORT, i64::from(peer.port())));
     }
-    if let Some((chain, seq)) = &finished.record {
+    if let Some((chain, seq)) = finished.record {
         attributes.push(KeyValue::new("countersign.chain.id", chain.to_string()));
-        attributes.push(KeyValue::new("countersign.chain.seq", i64::try_from(*seq).unwrap_or(i64::MAX)));
+        attributes.push(KeyValue::new("countersign.chain.seq", i64::try_from(seq).unwrap_or(i64::MAX)));
     }
     attributes.extend(error_type(finished.reason));
     // By the conventions a server's span is no error where the client asked wrongly.

@@ -80,7 +80,8 @@ fn a_kept_decision_is_one_trace_below_its_callers() {
     let context = tracer.begin(Some(PARENT));
     let decided = timed_out(&context, &tracer);
     let append = Some((context.started + Duration::from_millis(4), Duration::from_millis(1), "synced"));
-    let record = Some((Arc::from("minio-eu1/9c1e"), 7));
+    let chain: Arc<str> = "minio-eu1/9c1e".into();
+    let record = Some((&chain, 7));
     let outcome = Finished { append, record, ..finished(&decided, Decision::Deny, Reason::Timeout) };
     assert!(tracer.finish(&context, &outcome));
     let began = tokio::time::Instant::now();
