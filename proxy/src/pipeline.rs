@@ -7,7 +7,7 @@ pub mod reply;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -170,7 +170,7 @@ impl Pipeline {
         let Some(_place) = in_force.place(deadline).await else { return self.refuse(Reason::Overload) };
         let _in_flight = self.metrics.decision_in_flight();
         let context = self.tracer.begin(inbound.traceparent.as_deref());
-        let case = Case { in_force, id: record_id(), context, deadline, inbound };
+        let case = Case { in_force, id: record_id(context.started_wall), context, deadline, inbound };
 
         let judged = guarded(self.judge(&case)).await.unwrap_or_else(|| Judged::fault(Reason::Internal));
         let recorded = guarded(self.record(&case, judged)).await;
@@ -325,10 +325,10 @@ async fn guarded<T>(work: impl Future<Output = T>) -> Option<T> {
     AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 
-/// A version 7 id: sorts by time, and says nothing but that.
-fn record_id() -> Uuid {
-    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let millis = u64::try_from(now.as_millis()).unwrap_or(0);
+/// A version 7 id: sorts by the record's time, and says nothing but that.
+fn record_id(time: SystemTime) -> Uuid {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &rand::random()).into_uuid()
 }
 
