@@ -102,8 +102,8 @@ impl KeyMaker {
 
     /// By name, because the order of an object's members means nothing; each value list in the order sent.
     fn conditions(&self, parts: &mut Parts, request: &Request) {
-        let mut counted: Vec<&(Text, Values)> =
-            request.conditions.iter().filter(|(name, _)| !self.ignore.names.contains(name.as_str())).collect();
+        let mut counted: Vec<&(Text, Values)> = Vec::with_capacity(request.conditions.len());
+        counted.extend(request.conditions.iter().filter(|(name, _)| !self.ignore.names.contains(name.as_str())));
         counted.sort_by(|a, b| a.0.cmp(&b.0));
         parts.number(counted.len() as u64);
         for (name, values) in counted {

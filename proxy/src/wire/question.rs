@@ -107,7 +107,12 @@ fn conditions(input: &Node<'_>) -> Result<Vec<(Text, Values)>, Reason> {
     match optional(input, "conditions") {
         None | Some(Node::Null) => Ok(Vec::new()),
         Some(Node::Object(members)) => {
-            members.iter().map(|member| Ok((Text::from(&*member.name), texts(&member.value)?))).collect()
+            // Not collected, which does not know how many there will be before all of them are good.
+            let mut conditions = Vec::with_capacity(members.len());
+            for member in members {
+                conditions.push((Text::from(&*member.name), texts(&member.value)?));
+            }
+            Ok(conditions)
         }
         Some(_) => Err(Reason::MalformedRequest),
     }
