@@ -36,6 +36,19 @@ fn text_without_escapes_is_borrowed() {
     assert!(matches!(read_text("\"\\u0070lain\""), Ok(Node::String(Cow::Owned(text))) if text == "plain"));
 }
 
+/// Strings are looked through eight bytes at a time: what ends one counts wherever it stands, and nothing else does.
+#[test]
+fn every_byte_of_a_string_is_looked_at() {
+    for at in 0..20 {
+        for c in (0..=0xff_u8).map(char::from).chain(['\u{7ff}', '\u{ffff}', '\u{10ffff}']) {
+            let text = format!("{}{c}{}", "x".repeat(at), "y".repeat(20 - at));
+            let json = format!("[\"{text}\"]");
+            let expected = (c >= ' ' && !['"', '\\'].contains(&c)).then(|| vec![Node::String(text.as_str().into())]);
+            assert_eq!(read_text(&json).ok(), expected.map(Node::Array), "{c:?} at {at}");
+        }
+    }
+}
+
 #[test]
 fn errors_are_told_apart() {
     assert_eq!(read(b"\"\xff\"", LIMITS), Err(StrictError::NotUtf8));
