@@ -108,20 +108,12 @@ pub fn begin(buffer: &mut Vec<u8>) -> usize {
 pub fn seal(buffer: &mut [u8], start: usize, salt: u64, meta: Meta) {
     let Some(frame) = buffer.get_mut(start..) else { return };
     let Some((head, payload)) = frame.split_at_mut_checked(FRAME) else { return };
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    let mut fields = [0; FRAME];
-    for (to, from) in fields.iter_mut().zip(
-        length
-            .to_le_bytes()
-            .into_iter()
-            .chain([0; 4])
-            .chain(meta.seq.to_le_bytes())
-            .chain(meta.time_us.to_le_bytes())
-            .chain(meta.settled.to_le_bytes()),
-    ) {
-        *to = from;
+    // The length, and a crc of zero above it.
+    let length = u64::from(u32::try_from(payload.len()).unwrap_or(u32::MAX));
+    let (fields, _) = head.as_chunks_mut::<8>();
+    for (to, from) in fields.iter_mut().zip([length, meta.seq, meta.time_us.cast_unsigned(), meta.settled]) {
+        *to = from.to_le_bytes();
     }
-    head.copy_from_slice(&fields);
     let crc = checksum(salt, head, payload).to_le_bytes();
     if let Some(field) = head.get_mut(4..8) {
         field.copy_from_slice(&crc);
