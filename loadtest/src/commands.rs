@@ -20,6 +20,13 @@ pub enum Command {
     Figures(figures::Command),
     Pictures(pictures::Command),
     /// Run Countersign with Kafka, OPA, MinIO, a collector and Prometheus until Ctrl-C
+    ///
+    /// What is not there yet is installed into `countersign` in `$XDG_CACHE_HOME`, or else in `~/.cache`. Each part listens
+    /// on a free port of 127.0.0.1. Addresses, users and logs are printed once everything is up, and are in `up.env` beside
+    /// the parts, for shells, until the end. Of several sets `up.env` has the one that was started last.
+    ///
+    /// `COUNTERSIGN_BIN` in the environment names the Countersign to run. Without it one is built from the checkout of
+    /// loadtest itself (`cargo build --release`).
     Up,
     /// Install every part of the laboratory into the cache
     Install,

@@ -1,4 +1,4 @@
-//! `loadtest pictures`: a Countersign through six minutes of good and bad times, and what the dashboards and the status page
+//! `loadtest pictures`: a Countersign through five minutes of good and bad times, and what the dashboards and the status page
 //! showed of them as PNG. Grafana itself is not needed: `dashboards/source/draw.py` draws the panels of the same JSON from the same
 //! Prometheus. For docs/; nothing is measured or asserted here.
 

@@ -33,6 +33,8 @@ pub struct Stand {
     audit: AuditSink,
     binary: PathBuf,
     environment: PathBuf,
+    /// What `environment` was given.
+    variables: String,
     prometheus: Prometheus,
     countersign: Countersign,
     collector: Collector,
@@ -92,7 +94,8 @@ pub async fn start(binary: &Path, environment: &Path) -> anyhow::Result<Stand> {
     let kafka = started("kafka", lab.kafka().start().await)?;
     kafka.create_topic(TOPIC, 3).await?;
     kafka.create_topic(CHECKPOINTS, 1).await?;
-    let opa = started("opa", lab.opa().start().await)?;
+    // With its log: without one OPA has no ids for its decisions.
+    let opa = started("opa", lab.opa().decision_log().start().await)?;
     let collector = started("collector", lab.collector().start().await)?;
     let countersign = lab
         .countersign(binary)
@@ -109,9 +112,12 @@ pub async fn start(binary: &Path, environment: &Path) -> anyhow::Result<Stand> {
     let mc = minio.mc()?.user("alice", "alice-secret").await?.user("bob", "bob-secret").await?;
     mc.run(&["mb", &format!("root/{BUCKET}")]).await?;
     let (binary, environment) = (binary.to_owned(), environment.to_owned());
-    let stand = Stand { mc, minio, audit, binary, environment, prometheus, countersign, collector, opa, kafka };
+    let variables = String::new();
+    let mut stand =
+        Stand { mc, minio, audit, binary, environment, variables, prometheus, countersign, collector, opa, kafka };
+    stand.variables = stand.variables()?;
     let file = &stand.environment;
-    std::fs::write(file, stand.variables()?).with_context(|| format!("writing `{}`", file.display()))?;
+    std::fs::write(file, &stand.variables).with_context(|| format!("writing `{}`", file.display()))?;
     Ok(stand)
 }
 
@@ -194,14 +200,14 @@ impl Stand {
         }
         println!("\nspool        {}", self.countersign.spool().display());
         println!("MinIO audit  {}", self.audit.file().display());
+        println!("OPA's log    {}", self.opa.log_file().display());
         println!("log          {}", self.countersign.log_file().display());
-        println!("\nTry:\n");
-        let host = self.minio.url().replace("http://", "http://alice:alice-secret@");
-        println!("  MC_HOST_alice={host} {} cp Cargo.toml alice/{BUCKET}/home/alice/", self.mc.program().display());
-        println!("  countersign tail --brokers {} --topic {TOPIC}", self.kafka.bootstrap());
+        println!("\nTry, in another terminal:\n");
+        println!("  . {}", self.environment.display());
+        println!("  mc cp FILE alice/{BUCKET}/home/alice/");
+        println!("  countersign tail --brokers {} --topic {TOPIC} --from-start", self.kafka.bootstrap());
         println!("  http://{}/status in a browser", self.countersign.admin());
-        println!("\nOr follow docs/TUTORIAL.md, after `. {}`.", self.environment.display());
-        println!("\nCtrl-C stops everything.");
+        println!("\nOr follow docs/TUTORIAL.md from `Look` on. Ctrl-C stops everything.");
     }
 
     /// The same for shells: addresses, files, credentials of the laboratory, and where its programs are.
@@ -217,6 +223,7 @@ impl Stand {
             ("CHECKPOINTS", CHECKPOINTS.to_owned()),
             ("PUBLIC_KEY", self.countersign.spool().join("signing.pub").display().to_string()),
             ("COLLECTOR_LOG", self.collector.log_file().display().to_string()),
+            ("OPA_LOG", self.opa.log_file().display().to_string()),
             ("MINIO_AUDIT", self.audit.file().display().to_string()),
             ("OPA_PID", opa.to_string()),
             ("MC_HOST_root", host(ROOT_USER, ROOT_PASSWORD)),
@@ -249,8 +256,10 @@ impl Stand {
 }
 
 impl Drop for Stand {
-    /// What the file says is true no longer.
+    /// What the file says is true no longer, unless another set has written it since.
     fn drop(&mut self) {
-        std::fs::remove_file(&self.environment).ok();
+        if std::fs::read_to_string(&self.environment).is_ok_and(|there| there == self.variables) {
+            std::fs::remove_file(&self.environment).ok();
+        }
     }
 }

@@ -26,6 +26,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Of::Config => config::schema::schema(),
         Of::Record => schema::record(Form::Open),
     };
-    writeln!(std::io::stdout().lock(), "{schema:#}")?;
-    Ok(Exit::Fine)
+    match writeln!(std::io::stdout().lock(), "{schema:#}") {
+        // Whoever reads has seen enough, as `head` has.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(Exit::Fine),
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use clap::CommandFactory as _;
 use countersign::commands::Arguments;
@@ -137,6 +137,17 @@ async fn every_command_has_a_manual_page_that_reads_well() {
                 leaves().into_iter().map(|leaf| leaf.path).filter(|path| !shown.contains(&bold(path))).collect();
             assert_eq!(missing, [""; 0], "keys");
         }
+    }
+}
+
+#[test]
+fn who_reads_a_schema_may_stop_early() {
+    for of in ["record", "config"] {
+        let mut command = Command::new(binary());
+        let mut child = command.args(["schema", of]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success() && ended.stderr.is_empty(), "{ended:?}");
     }
 }
 

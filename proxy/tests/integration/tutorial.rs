@@ -60,6 +60,7 @@ async fn every_command_of_the_page_works() {
         "Authorizer `opa` decided on route `default`: denied.",
     ];
     assert!(said(&[&why[..], &["it was kept: it is a deny", "exit code 1"]].concat()), "{out}");
+    assert!(said(&["\"path\": \"minio/allow\"", "\"account\": \"bob\""]), "{out}");
     assert!(said(&["Name           : decide"]) || said(&["decide"]), "{out}");
     assert!(said(&[&why[..], &["MinIO: ", "status 403"]].concat()), "{out}");
     assert!(said(&["whole"]) && said(&["nothing is unexplained", "What this cannot know"]), "{out}");

@@ -354,7 +354,8 @@ pub(super) fn of_operation(operation: &Operation, decisions: usize) -> String {
         .join("/");
     let status = operation.status.map_or_else(|| "no status".to_owned(), |status| format!("status {status}"));
     let by = operation.access_key.as_deref().map_or_else(|| "an unknown key".to_owned(), escape);
-    let mut text = format!("MinIO: {} {on} by {by}, {status}; {decisions} questions.\n", escape(&operation.api));
+    let questions = if decisions == 1 { "question" } else { "questions" };
+    let mut text = format!("MinIO: {} {on} by {by}, {status}; {decisions} {questions}.\n", escape(&operation.api));
     if decisions > 0 {
         text += "Equal requests of one second share a signature: some of these may belong to another request id.\n";
     }

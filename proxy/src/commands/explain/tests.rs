@@ -189,6 +189,8 @@ fn a_request_id_leads_through_the_audit_log() {
     assert_eq!(exit, Exit::Fine);
     assert!(text.starts_with("MinIO: GetObject photos/2026/a.jpg by alice, status 200; 2 questions.\n"), "{text}");
     assert!(text.contains(&id(1)) && text.contains(&id(2)) && !text.contains(&id(40)), "{text}");
+    let (_, text, _) = run(&records[..1], &["--request-id", "17F0", "--minio-audit", &log]);
+    assert!(text.starts_with("MinIO: GetObject photos/2026/a.jpg by alice, status 200; 1 question.\n"), "{text}");
     let why =
         |id: &str| run_with(&records, &Traces::Unknown, &["--request-id", id, "--minio-audit", &log]).unwrap_err();
     assert!(why("17F1").to_string().contains("not signed in a way"), "{}", why("17F1"));
