@@ -113,6 +113,15 @@ fn nothing_yet_is_no_number() {
 }
 
 #[test]
+fn whom_nobody_asks_is_asked_0_times_a_second() {
+    let mut bench = Bench::new();
+    bench.look();
+    let view = bench.view();
+    assert_eq!(view.authorizers[0].attempts_per_second.to_string(), "0");
+    assert!(page::html(&view).contains("<dd>0 /s, 0 under way</dd>"));
+}
+
+#[test]
 fn an_authorizer_has_one_state() {
     let of = |outcomes: &[&str], open| {
         AuthorizerState::of(&outcomes.iter().map(|outcome| ((*outcome).to_owned(), 1.0)).collect(), open)
