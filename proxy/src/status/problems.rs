@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use super::view::{AuthorizerState, Span, State, View};
-use super::words;
+use super::{sample, words};
 
 /// Shares, seconds and hours, as the alerts have them.
 const FAILED: f64 = 0.05;
@@ -36,7 +36,7 @@ pub(super) enum Severity {
 
 pub(super) fn of(view: &View, span: &Span<'_>, wall: f64) -> Vec<Problem> {
     let mut found = Found(Vec::new());
-    found.of_state(view);
+    found.of_state(view, span);
     found.of_authorizers(view);
     found.of_trail(view, wall, span.now.certificate_ends);
     found.of_telemetry(view, span);
@@ -51,7 +51,7 @@ impl Found {
         self.0.push(Problem { severity, text, alert });
     }
 
-    fn of_state(&mut self, view: &View) {
+    fn of_state(&mut self, view: &View, span: &Span<'_>) {
         use Severity::{Critical, Note};
         if !view.audit.available {
             let why = view.audit.trouble.as_deref().unwrap_or("the spool is being opened");
@@ -64,7 +64,8 @@ impl Found {
         if let Some(share) = view.decisions.failed_share.filter(|share| *share > FAILED) {
             let text =
                 format!("{:.0} % of the last minute's questions were denied because something failed", share * 100.0);
-            self.add(Critical, Some(blamed(view)), text);
+            let (severity, alert) = blamed(span);
+            self.add(severity, Some(alert), text);
         }
     }
 
@@ -138,19 +139,20 @@ impl Found {
     }
 }
 
-/// Whose faults are the most.
-fn blamed(view: &View) -> &'static str {
+/// Whose faults of the last minute are the most, and how bad that is.
+fn blamed(span: &Span<'_>) -> (Severity, &'static str) {
     use crate::policy::verdict::{Reason, Side};
+    let faults = sample::growth(&span.now.faults, &span.minute.faults);
     let of = |side: Side| -> f64 {
         let reasons = Reason::ALL.iter().filter(|reason| reason.side() == Some(side));
-        reasons.filter_map(|reason| view.decisions.faults.get(reason.as_str())).sum()
+        reasons.filter_map(|reason| faults.get(reason.as_str())).sum()
     };
     let (authorizer, own, caller) = (of(Side::Authorizer), of(Side::Own), of(Side::Caller));
     if caller > authorizer && caller > own {
-        "CountersignFailsClosedCaller"
+        (Severity::Warning, "CountersignFailsClosedCaller")
     } else if own > authorizer {
-        "CountersignFailsClosedOwn"
+        (Severity::Critical, "CountersignFailsClosedOwn")
     } else {
-        "CountersignFailsClosedAuthorizer"
+        (Severity::Critical, "CountersignFailsClosedAuthorizer")
     }
 }

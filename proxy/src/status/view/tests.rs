@@ -148,6 +148,21 @@ fn hours_left_are_the_room_divided_by_what_is_written() {
 }
 
 #[test]
+fn who_fails_now_is_to_blame_and_not_who_failed_more_before() {
+    let mut bench = Bench::new();
+    bench.decided(100, Decision::Deny, Reason::Timeout, Origin::Fault);
+    bench.look();
+    assert_eq!(bench.alerts(), ["CountersignFailsClosedAuthorizer"]);
+    for _ in 0..6 {
+        bench.look();
+    }
+    bench.decided(10, Decision::Deny, Reason::MalformedRequest, Origin::Fault);
+    bench.look();
+    assert_eq!(bench.alerts(), ["CountersignFailsClosedCaller"]);
+    assert_eq!(bench.view().problems[0].severity, Severity::Warning);
+}
+
+#[test]
 fn the_worst_problem_comes_first() {
     let mut bench = Bench::new();
     bench.metrics.reload_refused();
