@@ -8,6 +8,7 @@ use super::{sample, words};
 
 /// Shares, seconds and hours, as the alerts have them.
 const FAILED: f64 = 0.05;
+const FAILED_OWN: f64 = 0.01;
 const SPOOL_HOURS: f64 = 4.0;
 const SPOOL_FULL: f64 = 0.8;
 const LAG_SECONDS: f64 = 600.0;
@@ -61,10 +62,10 @@ impl Found {
         if view.state == State::Draining {
             self.add(Note, None, "On the way to its end: it answers until it is drained".to_owned());
         }
-        if let Some(share) = view.decisions.failed_share.filter(|share| *share > FAILED) {
+        let (severity, alert, limit) = blamed(span);
+        if let Some(share) = view.decisions.failed_share.filter(|share| *share > limit) {
             let text =
                 format!("{:.0} % of the last minute's questions were denied because something failed", share * 100.0);
-            let (severity, alert) = blamed(span);
             self.add(severity, Some(alert), text);
         }
     }
@@ -139,8 +140,8 @@ impl Found {
     }
 }
 
-/// Whose faults of the last minute are the most, and how bad that is.
-fn blamed(span: &Span<'_>) -> (Severity, &'static str) {
+/// Whose faults of the last minute are the most: how bad that is, and from which share on.
+fn blamed(span: &Span<'_>) -> (Severity, &'static str, f64) {
     use crate::policy::verdict::{Reason, Side};
     let faults = sample::growth(&span.now.faults, &span.minute.faults);
     let of = |side: Side| -> f64 {
@@ -149,10 +150,10 @@ fn blamed(span: &Span<'_>) -> (Severity, &'static str) {
     };
     let (authorizer, own, caller) = (of(Side::Authorizer), of(Side::Own), of(Side::Caller));
     if caller > authorizer && caller > own {
-        (Severity::Warning, "CountersignFailsClosedCaller")
+        (Severity::Warning, "CountersignFailsClosedCaller", FAILED)
     } else if own > authorizer {
-        (Severity::Critical, "CountersignFailsClosedOwn")
+        (Severity::Critical, "CountersignFailsClosedOwn", FAILED_OWN)
     } else {
-        (Severity::Critical, "CountersignFailsClosedAuthorizer")
+        (Severity::Critical, "CountersignFailsClosedAuthorizer", FAILED)
     }
 }

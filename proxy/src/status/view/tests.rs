@@ -160,6 +160,17 @@ fn who_fails_now_is_to_blame_and_not_who_failed_more_before() {
     bench.look();
     assert_eq!(bench.alerts(), ["CountersignFailsClosedCaller"]);
     assert_eq!(bench.view().problems[0].severity, Severity::Warning);
+    // Our own faults count from one of a hundred on, as for the alert.
+    let cases: [(usize, &[&str]); 2] = [(150, &[]), (48, &["CountersignFailsClosedOwn"])];
+    for (allowed, alerts) in cases {
+        for _ in 0..7 {
+            bench.look();
+        }
+        bench.decided(allowed, Decision::Allow, Reason::Allowed, Origin::Cache);
+        bench.decided(1, Decision::Deny, Reason::NoRoute, Origin::Fault);
+        bench.look();
+        assert_eq!(bench.alerts(), alerts);
+    }
 }
 
 #[test]
