@@ -143,7 +143,7 @@ mod tests {
         for expected in [
             "instance `eu1` answers on http://127.0.0.1:8281/ to whoever is on this machine, as client `local`\n",
             "route `default`: everything → `opa`; attempts take at most 1s of the 1s 750ms that the deadline leaves",
-            "20 GiB holds about 15 million records: 4 h 15 min without Kafka at 1,000 decisions/s",
+            "20 GiB holds about 13 million records: 3 h 38 min without Kafka at 1,000 decisions/s",
             "personal data: `account`, `object`, `reported_ip` plain",
             "a withdrawn right takes effect after at most 10s",
         ] {
@@ -199,7 +199,7 @@ mod tests {
         let (code, out, err) = check(&parse(MINIMAL.split("[kafka]").next().unwrap()));
         assert_eq!(code, Exit::Fine);
         let expected = "without `[kafka]` no record leaves this machine, and once 20 GiB are full the oldest ones are \
-                        dropped: after 4 h 15 min at 1,000 decisions/s\n";
+                        dropped: after 3 h 38 min at 1,000 decisions/s\n";
         assert!(err.starts_with("c.toml:") && err.ends_with(expected), "{err}");
         assert!(out.contains("not published"), "{out}");
     }

@@ -4,10 +4,11 @@
 use serde::Serialize;
 
 use super::view::{AuthorizerState, Span, State, View};
-use super::words;
+use super::{sample, words};
 
 /// Shares, seconds and hours, as the alerts have them.
 const FAILED: f64 = 0.05;
+const FAILED_OWN: f64 = 0.01;
 const SPOOL_HOURS: f64 = 4.0;
 const SPOOL_FULL: f64 = 0.8;
 const LAG_SECONDS: f64 = 600.0;
@@ -36,7 +37,7 @@ pub(super) enum Severity {
 
 pub(super) fn of(view: &View, span: &Span<'_>, wall: f64) -> Vec<Problem> {
     let mut found = Found(Vec::new());
-    found.of_state(view);
+    found.of_state(view, span);
     found.of_authorizers(view);
     found.of_trail(view, wall, span.now.certificate_ends);
     found.of_telemetry(view, span);
@@ -51,7 +52,7 @@ impl Found {
         self.0.push(Problem { severity, text, alert });
     }
 
-    fn of_state(&mut self, view: &View) {
+    fn of_state(&mut self, view: &View, span: &Span<'_>) {
         use Severity::{Critical, Note};
         if !view.audit.available {
             let why = view.audit.trouble.as_deref().unwrap_or("the spool is being opened");
@@ -61,10 +62,11 @@ impl Found {
         if view.state == State::Draining {
             self.add(Note, None, "On the way to its end: it answers until it is drained".to_owned());
         }
-        if let Some(share) = view.decisions.failed_share.filter(|share| *share > FAILED) {
+        let (severity, alert, limit) = blamed(span);
+        if let Some(share) = view.decisions.failed_share.filter(|share| *share > limit) {
             let text =
                 format!("{:.0} % of the last minute's questions were denied because something failed", share * 100.0);
-            self.add(Critical, Some(blamed(view)), text);
+            self.add(severity, Some(alert), text);
         }
     }
 
@@ -138,19 +140,20 @@ impl Found {
     }
 }
 
-/// Whose faults are the most.
-fn blamed(view: &View) -> &'static str {
+/// Whose faults of the last minute are the most: how bad that is, and from which share on.
+fn blamed(span: &Span<'_>) -> (Severity, &'static str, f64) {
     use crate::policy::verdict::{Reason, Side};
+    let faults = sample::growth(&span.now.faults, &span.minute.faults);
     let of = |side: Side| -> f64 {
         let reasons = Reason::ALL.iter().filter(|reason| reason.side() == Some(side));
-        reasons.filter_map(|reason| view.decisions.faults.get(reason.as_str())).sum()
+        reasons.filter_map(|reason| faults.get(reason.as_str())).sum()
     };
     let (authorizer, own, caller) = (of(Side::Authorizer), of(Side::Own), of(Side::Caller));
     if caller > authorizer && caller > own {
-        "CountersignFailsClosedCaller"
+        (Severity::Warning, "CountersignFailsClosedCaller", FAILED)
     } else if own > authorizer {
-        "CountersignFailsClosedOwn"
+        (Severity::Critical, "CountersignFailsClosedOwn", FAILED_OWN)
     } else {
-        "CountersignFailsClosedAuthorizer"
+        (Severity::Critical, "CountersignFailsClosedAuthorizer", FAILED)
     }
 }

@@ -263,10 +263,12 @@ impl<'a> Span<'a> {
             .map(|(name, now)| {
                 let before = self.minute.authorizers.get(name).unwrap_or(&nothing);
                 let outcomes = sample::growth(&now.outcomes, &before.outcomes);
+                // The sum of nothing is -0.0.
+                let attempts = 0.0 + outcomes.values().sum::<f64>();
                 Authorizer {
                     name: name.clone(),
                     state: AuthorizerState::of(&outcomes, now.breaker_open),
-                    attempts_per_second: ratio(outcomes.values().sum(), self.minute_seconds).unwrap_or(0.0),
+                    attempts_per_second: ratio(attempts, self.minute_seconds).unwrap_or(0.0),
                     latency: Latency::of(&now.duration.since(&before.duration)),
                     in_flight: now.in_flight,
                     outcomes,

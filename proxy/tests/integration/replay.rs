@@ -74,6 +74,23 @@ async fn the_same_policy_agrees_and_another_differs_where_it_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_difference_that_fails_no_call_is_told_from_one_that_does() {
+    let (decides, candidate) =
+        (Stub::start(Script::allow()).await.unwrap(), Stub::start(Script::deny()).await.unwrap());
+    let mut proxy = Countersign::asking(&decides.url()).start().await;
+    for action in ["s3:GetObject", "s3:GetObjectRetention"] {
+        proxy.ask(&question("alice", action, "reports", "a.txt")).await;
+    }
+    proxy.stop().await;
+    let (_, said, _) = replay(&proxy.spool(), &["--url", &candidate.url()]).await;
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("would_deny  ") && lines[1].starts_with("would_deny (advisory)  "), "{said}");
+    let (_, json, _) = replay(&proxy.spool(), &["--json", "--url", &candidate.url()]).await;
+    let json: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&json[0]["advisory"], &json[1]["advisory"]), (&false.into(), &true.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn equal_questions_are_asked_once_unless_all_are_to_be() {
     let (decides, candidate) =
         (Stub::start(Script::allow()).await.unwrap(), Stub::start(Script::allow()).await.unwrap());

@@ -30,12 +30,18 @@ impl Compared {
         }
     }
 
+    /// A deny of it would change nothing for the caller.
+    fn is_advisory(&self) -> bool {
+        self.record.pointer("/data/advisory").and_then(Value::as_bool).unwrap_or(false)
+    }
+
     pub(super) fn text(&self) -> String {
         let record = &self.record;
         let at = |path| member(record, path);
         format!(
-            "{}  {}  {}  {}  {}  {} → {}  {}",
+            "{}{}  {}  {}  {}  {}  {} → {}  {}",
             self.difference.as_str(),
+            if self.is_advisory() { " (advisory)" } else { "" },
             at("/time"),
             at("/data/actor/principal"),
             at("/data/action"),
@@ -51,7 +57,7 @@ impl Compared {
         json!({
             "difference": self.difference, "of": self.record.get("id"), "time": self.record.get("time"),
             "decided": decided, "candidate": self.reason(), "action": self.record.pointer("/data/action"),
-            "not_held": self.rebuilt.not_held,
+            "advisory": self.is_advisory(), "not_held": self.rebuilt.not_held,
         })
         .to_string()
     }

@@ -286,7 +286,7 @@ fn what_would_lose_records_is_refused() {
         "durability = \"acknowledged\"",
         &[
             "6:1: warning: without `[kafka]` no record leaves this machine, and once 20 GiB are full the oldest ones are \
-         dropped: after 4 h 15 min at 1,000 decisions/s",
+         dropped: after 3 h 38 min at 1,000 decisions/s",
             "8:14: `audit.durability = \"acknowledged\"` needs `[kafka]`: nobody else could acknowledge",
         ],
     );

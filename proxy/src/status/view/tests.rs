@@ -113,6 +113,15 @@ fn nothing_yet_is_no_number() {
 }
 
 #[test]
+fn whom_nobody_asks_is_asked_0_times_a_second() {
+    let mut bench = Bench::new();
+    bench.look();
+    let view = bench.view();
+    assert_eq!(view.authorizers[0].attempts_per_second.to_string(), "0");
+    assert!(page::html(&view).contains("<dd>0 /s, 0 under way</dd>"));
+}
+
+#[test]
 fn an_authorizer_has_one_state() {
     let of = |outcomes: &[&str], open| {
         AuthorizerState::of(&outcomes.iter().map(|outcome| ((*outcome).to_owned(), 1.0)).collect(), open)
@@ -136,6 +145,32 @@ fn hours_left_are_the_room_divided_by_what_is_written() {
     assert_eq!(bench.alerts(), ["CountersignSpoolFilling", "CountersignStreamBehind"]);
     bench.kafka = false;
     assert_eq!(bench.view().audit.hours_left, None, "without Kafka the oldest give way");
+}
+
+#[test]
+fn who_fails_now_is_to_blame_and_not_who_failed_more_before() {
+    let mut bench = Bench::new();
+    bench.decided(100, Decision::Deny, Reason::Timeout, Origin::Fault);
+    bench.look();
+    assert_eq!(bench.alerts(), ["CountersignFailsClosedAuthorizer"]);
+    for _ in 0..6 {
+        bench.look();
+    }
+    bench.decided(10, Decision::Deny, Reason::MalformedRequest, Origin::Fault);
+    bench.look();
+    assert_eq!(bench.alerts(), ["CountersignFailsClosedCaller"]);
+    assert_eq!(bench.view().problems[0].severity, Severity::Warning);
+    // Our own faults count from one of a hundred on, as for the alert.
+    let cases: [(usize, &[&str]); 2] = [(150, &[]), (48, &["CountersignFailsClosedOwn"])];
+    for (allowed, alerts) in cases {
+        for _ in 0..7 {
+            bench.look();
+        }
+        bench.decided(allowed, Decision::Allow, Reason::Allowed, Origin::Cache);
+        bench.decided(1, Decision::Deny, Reason::NoRoute, Origin::Fault);
+        bench.look();
+        assert_eq!(bench.alerts(), alerts);
+    }
 }
 
 #[test]
