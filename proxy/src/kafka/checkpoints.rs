@@ -130,7 +130,7 @@ impl Inbox {
     }
 
     fn left_out(&self, topic: &str, error: &KafkaError) {
-        let text = format!("checkpoint for topic `{topic}` was left out: {}", said(error));
+        let text = format!("checkpoint was left out of topic `{topic}`, the decisions' has it: {}", said(error));
         self.trouble(Fault { code: error_name(error), text });
     }
 }

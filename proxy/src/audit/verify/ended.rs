@@ -65,6 +65,7 @@ impl Verification {
         judge.absent();
         judge.instances(instances, self.records);
         let found = judge.found;
+        let unstated = order.iter().filter(|thread| self.elsewhere && self.stated.get(&thread.id).is_none()).count();
         Report {
             outcome: found.outcome(),
             records: self.records,
@@ -75,6 +76,7 @@ impl Verification {
             more: found.more,
             signatures: self.trust.checked,
             elsewhere: self.elsewhere,
+            unstated,
         }
     }
 }

@@ -34,6 +34,8 @@ pub struct Report {
     pub signatures: bool,
     /// Whether checkpoints that were kept elsewhere were compared.
     pub elsewhere: bool,
+    /// If so: chains of which none was kept there.
+    pub unstated: usize,
 }
 
 /// A partition, for the report.

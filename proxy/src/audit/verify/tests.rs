@@ -474,3 +474,16 @@ fn without_key_and_checkpoints_a_forger_goes_unnoticed() {
     assert_eq!((unseen.outcome, breaking(&unseen)), (Outcome::Whole, vec![]));
     assert_eq!(verified(&forged, &[key.public().clone()], false).outcome, Outcome::Broken);
 }
+
+/// A checkpoint topic that lost what it had says nothing about these chains, and finds no fault.
+#[test]
+fn chains_of_which_nothing_was_kept_elsewhere_are_counted() {
+    let key = signer();
+    let trail = trail(&key);
+    let mut verification = Verification::new(vec![key.public().clone()]);
+    verification.compare_elsewhere();
+    let emptied = fed(verification, &trail, false);
+    assert_eq!((emptied.outcome, emptied.unstated), (Outcome::Whole, CHAINS));
+    let keys = [key.public().clone()];
+    assert_eq!([true, false].map(|stated| verified(&trail, &keys, stated).unstated), [0, 0]);
+}

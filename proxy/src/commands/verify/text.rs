@@ -76,6 +76,12 @@ fn limits(report: &Report) -> String {
     if cut || report.partitions.iter().any(|partition| partition.cut) {
         text += "What is cut off at the start was retention's to cut, or somebody deleted it: `--complete-since` says what must be there.\n";
     }
+    if report.unstated > 0 {
+        text += &format!(
+            "Of {} of the chains no checkpoint is kept elsewhere: records missing at their end need not show.\n",
+            report.unstated
+        );
+    }
     if !report.elsewhere {
         text += "Checkpoints were taken from the records themselves: with `--checkpoint-topic` records missing at the end would show.\n";
     }
