@@ -24,9 +24,10 @@ impl Tally {
         Self { total, ..Self::default() }
     }
 
-    /// `waiting` of the total are not acknowledged yet.
+    /// `waiting` of the total are not acknowledged yet, and those that are missing of the rest never will be.
     pub fn left(&self, waiting: u64, missing: Vec<Range>) {
-        self.acknowledged.store(self.total.saturating_sub(waiting), Ordering::Relaxed);
+        let gone: u64 = missing.iter().map(|(_, first, last)| last.saturating_sub(*first).saturating_add(1)).sum();
+        self.acknowledged.store(self.total.saturating_sub(waiting).saturating_sub(gone), Ordering::Relaxed);
         *self.missing.lock() = missing;
         self.finished.store(waiting == 0, Ordering::Release);
     }
@@ -58,5 +59,20 @@ impl Tally {
         let mut missing = self.missing.lock().clone();
         missing.sort();
         missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records that are damaged were counted as published.
+    #[test]
+    fn what_is_missing_was_not_acknowledged() {
+        let tally = Tally::of(32);
+        tally.left(10, vec![("c/1".into(), 5, 5), ("c/1".into(), 9, 11)]);
+        assert_eq!((tally.acknowledged(), tally.is_finished()), (18, false));
+        tally.left(0, vec![("c/1".into(), 5, 5)]);
+        assert_eq!((tally.acknowledged(), tally.is_finished()), (31, true));
     }
 }
