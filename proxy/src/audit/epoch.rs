@@ -192,6 +192,11 @@ impl EpochReader {
         self.next_seq.unwrap_or(0)
     }
 
+    /// The same, if that is known by now.
+    pub fn due_seq(&self) -> Option<u64> {
+        self.next_seq
+    }
+
     /// Whether segments were removed between their listing and their reading.
     pub fn has_lost_segments(&self) -> bool {
         self.gone

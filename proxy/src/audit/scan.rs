@@ -73,6 +73,27 @@ impl Scan {
         }
     }
 
+    /// At the end: what comes behind something that cannot be read, if anything whole does. First the damage, which
+    /// is then behind us. For those who read no further; who follows a spool finds it when the next epoch begins.
+    pub fn behind_damage(&mut self) -> io::Result<Option<Scanned>> {
+        let Some((id, reader)) = &self.reading else { return Ok(None) };
+        let is_end = |extent| -> io::Result<bool> {
+            match EpochReader::new(self.files.clone(), id.clone(), reader.due_seq()).next(extent) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+                read => Ok(matches!(read?, Read::End)),
+            }
+        };
+        // Records are written in their order: once a later one is there, the one that is due is there, too, or never will be.
+        if is_end(Extent::Closed)? || !is_end(Extent::Followed)? {
+            return Ok(None);
+        }
+        match self.read(Extent::Closed)? {
+            Some(Read::Record(entry)) => Ok(Some(Scanned::Record(entry))),
+            Some(Read::Damage(damage)) if !self.gave_way(&damage)? => Ok(Some(Scanned::Damage(damage))),
+            Some(Read::Damage(_) | Read::End) | None => Ok(None),
+        }
+    }
+
     /// The epoch that is read, which is the next one if none is.
     fn begin(&mut self) -> io::Result<Option<EpochId>> {
         if let Some((id, _)) = &self.reading {

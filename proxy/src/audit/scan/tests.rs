@@ -95,6 +95,37 @@ fn what_is_taken_out_of_the_middle_is_damage() {
     assert!(matches!(damages[..], [(from, 39)] if from <= 30), "{damages:?}");
 }
 
+/// A reader from outside used to take it for the end of the spool, and `verify` called what was before it whole.
+#[test]
+fn what_is_whole_behind_damage_in_the_newest_segment_is_read() {
+    for spoiled in [10, 14, 19] {
+        let home = tempfile::tempdir().unwrap();
+        write(home.path(), 1, 2);
+        let file = path(home.path(), 1, 1);
+        let mut bytes = std::fs::read(&file).unwrap();
+        let at = bytes.windows(9).position(|w| w == format!("record {spoiled}").as_bytes()).unwrap();
+        bytes[at] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+        let mut scan = Scan::new(home.path());
+        let (records, damages) = rest(&mut scan);
+        assert_eq!((records.len() as u64, damages), (spoiled, vec![]), "it may be written still");
+        match scan.behind_damage().unwrap() {
+            Some(Scanned::Damage(damage)) => {
+                assert_eq!((damage.first_seq, damage.last_seq), (spoiled, spoiled));
+                let before = format!("record {}", spoiled - 1);
+                assert_eq!(damage.before, Some(crate::audit::chain::hash(before.as_bytes())));
+            }
+            // Nothing is whole behind the last one: it may be a tail that was torn.
+            None => assert_eq!(spoiled, 19),
+            Some(Scanned::Record(entry)) => panic!("{entry:?}"),
+        }
+        let (behind, damages) = rest(&mut scan);
+        let seqs: Vec<u64> = behind.into_iter().map(|(_, seq)| seq).collect();
+        assert_eq!((seqs, damages), ((spoiled + 1..20).collect(), vec![]));
+        assert!(scan.behind_damage().unwrap().is_none());
+    }
+}
+
 #[test]
 fn damage_says_what_was_before_it() {
     let home = tempfile::tempdir().unwrap();

@@ -43,12 +43,21 @@ struct Entries {
     read: BTreeSet<EpochId>,
 }
 
+impl Entries {
+    fn scan(&mut self) -> io::Result<Option<Scanned>> {
+        match self.scan.next()? {
+            None if !self.follow => self.scan.behind_damage(),
+            scanned => Ok(scanned),
+        }
+    }
+}
+
 impl Iterator for Entries {
     type Item = io::Result<Entry>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.scan.next() {
+            match self.scan() {
                 Ok(Some(Scanned::Record(entry))) => {
                     if !self.read.contains(&entry.epoch) {
                         self.read.insert(entry.epoch.clone());
