@@ -2,8 +2,8 @@
 //! pingora times neither the wait between questions nor a whole question, only single reads. Called by pingora's
 //! listener; a connection with HTTP/2 is handed to `streams`.
 
-use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::BytesMut;
@@ -12,7 +12,6 @@ use pingora::protocols::http::{ReusableHttpStream, ServerSession};
 use pingora::protocols::{ALPN, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt as _;
-use tokio::time::{Instant, Sleep, sleep};
 
 use crate::front::Front;
 use crate::front::secure::Secure;
@@ -40,25 +39,24 @@ impl Connections {
         secured
     }
 
-    /// What the peer sends next, read into `memory`. `None` once it has closed, failed, or kept silent until `patience`
-    /// ends, which counts as `unasked`.
+    /// What the peer sends next, read into `memory`. `None` once it has closed, failed, or kept silent for `wait`, which
+    /// counts as `unasked`.
     async fn first_bytes(
         &self,
         (stream, memory): (&mut Stream, &mut BytesMut),
-        patience: Pin<&mut Sleep>,
+        wait: Duration,
         unasked: FrontOutcome,
     ) -> Option<BytesMut> {
         // The same bytes as for the question before, unless something of that one is still held.
         memory.reserve(FIRST_READ);
-        tokio::select! {
-            biased;
-            read = stream.read_buf(memory) => {
-                let length = read.ok()?;
+        match tokio::time::timeout(wait, stream.read_buf(memory)).await {
+            Ok(Ok(length)) => {
                 // What is left here has no bytes of its own; with it they are found again.
                 let rest = memory.split_to(0);
                 (length > 0).then_some(std::mem::replace(memory, rest))
             }
-            () = patience => {
+            Ok(Err(_)) => None,
+            Err(_) => {
                 self.front.metrics.front_request(None, unasked);
                 None
             }
@@ -80,16 +78,11 @@ impl ServerApp for Connections {
         }
         let (mut next, mut memory) = (Some((stream, None)), BytesMut::new());
         let (mut wait, mut unasked) = (self.front.options.load().until_first_byte(), FrontOutcome::Silent);
-        // One for all waits of the connection: a timer that is only put off takes no lock.
-        let mut patience = pin!(sleep(wait));
         while let Some((mut stream, sent_ahead)) = next.take() {
             // A peer that does not wait for answers may have sent the next question along with the one before.
             let first = match sent_ahead {
                 Some(bytes) => bytes,
-                None => {
-                    patience.as_mut().reset(Instant::now() + wait);
-                    self.first_bytes((&mut stream, &mut memory), patience.as_mut(), unasked).await?
-                }
+                None => self.first_bytes((&mut stream, &mut memory), wait, unasked).await?,
             };
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelining_enabled(true);
