@@ -39,22 +39,11 @@ impl Connections {
         secured
     }
 
-    /// What the peer sends next, read into `memory`. `None` once it has closed, failed, or kept silent for `wait`, which
-    /// counts as `unasked`.
-    async fn first_bytes(
-        &self,
-        (stream, memory): (&mut Stream, &mut BytesMut),
-        wait: Duration,
-        unasked: FrontOutcome,
-    ) -> Option<BytesMut> {
-        // The same bytes as for the question before, unless something of that one is still held.
-        memory.reserve(FIRST_READ);
-        match tokio::time::timeout(wait, stream.read_buf(memory)).await {
-            Ok(Ok(length)) => {
-                // What is left here has no bytes of its own; with it they are found again.
-                let rest = memory.split_to(0);
-                (length > 0).then_some(std::mem::replace(memory, rest))
-            }
+    /// What the peer sends next. `None` once it has closed, failed, or kept silent for `wait`, which counts as `unasked`.
+    async fn first_bytes(&self, stream: &mut Stream, wait: Duration, unasked: FrontOutcome) -> Option<BytesMut> {
+        let mut buffer = BytesMut::with_capacity(FIRST_READ);
+        match tokio::time::timeout(wait, stream.read_buf(&mut buffer)).await {
+            Ok(Ok(length)) => (length > 0).then_some(buffer),
             Ok(Err(_)) => None,
             Err(_) => {
                 self.front.metrics.front_request(None, unasked);
@@ -76,13 +65,13 @@ impl ServerApp for Connections {
             streams::serve(&self.front, stream).await;
             return None;
         }
-        let (mut next, mut memory) = (Some((stream, None)), BytesMut::new());
+        let mut next = Some((stream, None));
         let (mut wait, mut unasked) = (self.front.options.load().until_first_byte(), FrontOutcome::Silent);
         while let Some((mut stream, sent_ahead)) = next.take() {
             // A peer that does not wait for answers may have sent the next question along with the one before.
             let first = match sent_ahead {
                 Some(bytes) => bytes,
-                None => self.first_bytes((&mut stream, &mut memory), wait, unasked).await?,
+                None => self.first_bytes(&mut stream, wait, unasked).await?,
             };
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelining_enabled(true);
