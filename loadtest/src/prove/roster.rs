@@ -28,6 +28,7 @@ const STRAYS: f64 = 0.01;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Entrant {
     CachedSynced,
+    CachedPublished,
     CachedWritten,
     CachedAcknowledged,
     OneClient,
@@ -51,6 +52,7 @@ impl Entrant {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::CachedSynced => "cached, synced",
+            Self::CachedPublished => "cached, synced, on to Kafka",
             Self::CachedWritten => "cached, written",
             Self::CachedAcknowledged => "cached, acknowledged",
             Self::OneClient => "one client, cached, synced",
@@ -73,7 +75,7 @@ impl Entrant {
     /// Durability, and whether the cache is on, where it is a Countersign of its own.
     fn countersign(self) -> Option<(&'static str, bool)> {
         match self {
-            Self::CachedSynced => Some(("synced", true)),
+            Self::CachedSynced | Self::CachedPublished => Some(("synced", true)),
             Self::CachedWritten => Some(("written", true)),
             Self::CachedAcknowledged => Some(("acknowledged", true)),
             Self::UncachedSynced | Self::UncachedOpa => Some(("synced", false)),
@@ -93,7 +95,7 @@ impl Entrant {
     }
 
     fn needs_kafka(self) -> bool {
-        matches!(self, Self::CachedAcknowledged | Self::UncachedAcknowledged | Self::Producer)
+        matches!(self, Self::CachedPublished | Self::CachedAcknowledged | Self::UncachedAcknowledged | Self::Producer)
     }
 }
 
@@ -188,6 +190,7 @@ impl Making<'_> {
         }
         let (url, pid) = match entrant {
             Entrant::CachedSynced
+            | Entrant::CachedPublished
             | Entrant::CachedWritten
             | Entrant::CachedAcknowledged
             | Entrant::UncachedSynced
