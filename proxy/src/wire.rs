@@ -6,6 +6,7 @@ pub mod authzen;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod lax;
+pub mod plain;
 pub mod question;
 pub mod reply;
 pub mod strict;

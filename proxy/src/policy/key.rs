@@ -2,8 +2,6 @@
 //! declared list of condition keys that change from call to call. Forgetting a member here would hand one caller
 //! another's verdict, so whatever is not on the list counts. Called by `decide`.
 
-use std::collections::HashSet;
-
 use crate::policy::request::{Request, Text, Values};
 
 /// Condition keys that do not count unless `cache.ignore_defaults` is off. Exact spellings, as MinIO sends them: the
@@ -45,7 +43,8 @@ pub type Key = [u8; 16];
 /// Which condition keys do not count.
 #[derive(Debug, Clone)]
 pub struct IgnoreList {
-    names: HashSet<Box<str>>,
+    /// In order.
+    names: Vec<Box<str>>,
     /// One payload hash is like another; the words beside hashes (`UNSIGNED-PAYLOAD`, `STREAMING-…`) still count.
     reduce_payload_hash: bool,
 }
@@ -54,7 +53,8 @@ impl IgnoreList {
     /// `defaults` is `cache.ignore_defaults`; `additions` are exact names.
     pub fn new<S: AsRef<str>>(defaults: bool, additions: &[S]) -> Self {
         let built_in = IGNORED_BY_DEFAULT.into_iter().filter(|_| defaults);
-        let names = built_in.chain(additions.iter().map(AsRef::as_ref)).map(Box::from).collect();
+        let mut names: Vec<_> = built_in.chain(additions.iter().map(AsRef::as_ref)).map(Box::from).collect();
+        names.sort_unstable();
         Self { names, reduce_payload_hash: defaults }
     }
 }
@@ -102,9 +102,14 @@ impl KeyMaker {
 
     /// By name, because the order of an object's members means nothing; each value list in the order sent.
     fn conditions(&self, parts: &mut Parts, request: &Request) {
-        let mut counted: Vec<&(Text, Values)> = Vec::with_capacity(request.conditions.len());
-        counted.extend(request.conditions.iter().filter(|(name, _)| !self.ignore.names.contains(name.as_str())));
+        let mut counted: Vec<&(Text, Values)> = request.conditions.iter().collect();
+        // They come in order. A key that was wrong if they did not would be a wrong answer.
         counted.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut ignored = self.ignore.names.iter().map(AsRef::as_ref).peekable();
+        counted.retain(|(name, _)| {
+            while ignored.next_if(|ignored: &&str| *ignored < name.as_str()).is_some() {}
+            ignored.peek().is_none_or(|ignored| *ignored != name.as_str())
+        });
         parts.number(counted.len() as u64);
         for (name, values) in counted {
             parts.text(name);

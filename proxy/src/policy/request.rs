@@ -29,14 +29,53 @@ pub struct Request {
     pub owner: bool,
     /// "Would an explicit deny apply?" An allow to it grants nothing.
     pub deny_only: bool,
-    /// In the order sent, names unique. Every request header and query parameter of the S3 client is in here:
-    /// secrets, and text that a client chooses.
-    pub conditions: Vec<(Text, Values)>,
+    /// Every request header and query parameter of the S3 client is in here: secrets, and text that a client chooses.
+    pub conditions: Conditions,
     pub claims: Claims,
     /// Members that this version does not know, at the root (`root.<name>`) and in `input` (`input.<name>`), as JSON
     /// text, and known ones that were not sent (`absent.<name>`). They reach the authorizer and the cache key; the
     /// record names nothing of them.
     pub unknown: Vec<(String, Bytes)>,
+}
+
+/// `input.conditions`: names, which are unique, with the values of each in the order sent. In the order of the names,
+/// since a record looks for two dozen of them; the order in which they were sent means nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Conditions(Vec<(Text, Values)>);
+
+impl Conditions {
+    pub fn iter(&self) -> std::slice::Iter<'_, (Text, Values)> {
+        self.0.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn get(&self, name: &str) -> Option<&Values> {
+        let at = self.0.binary_search_by(|(key, _)| key.as_str().cmp(name)).ok()?;
+        self.0.get(at).map(|(_, values)| values)
+    }
+}
+
+impl From<Vec<(Text, Values)>> for Conditions {
+    fn from(mut conditions: Vec<(Text, Values)>) -> Self {
+        // MinIO sends them in order, which costs one look at each.
+        conditions.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Self(conditions)
+    }
+}
+
+#[cfg(test)]
+impl Conditions {
+    /// In any order: for tests of the cache key, which does not rely on it.
+    pub fn edit(&mut self) -> &mut Vec<(Text, Values)> {
+        &mut self.0
+    }
 }
 
 /// `input.claims`: the verified session token.
@@ -57,7 +96,7 @@ impl Claims {
 impl Request {
     /// All values of a condition; exact spelling. Empty where absent.
     pub fn condition(&self, name: &str) -> &[Text] {
-        self.conditions.iter().find(|(key, _)| key == name).map_or(&[], |(_, values)| values)
+        self.conditions.get(name).map_or(&[], SmallVec::as_slice)
     }
 
     /// The first value of a condition. MinIO's own value stands first, a client's after it.
@@ -66,7 +105,7 @@ impl Request {
     }
 
     pub fn has_condition(&self, name: &str) -> bool {
-        self.conditions.iter().any(|(key, _)| key == name)
+        self.conditions.get(name).is_some()
     }
 }
 
@@ -84,7 +123,7 @@ impl Request {
             object: Text::default(),
             owner: false,
             deny_only: false,
-            conditions: Vec::new(),
+            conditions: Conditions::default(),
             claims: Claims::default(),
             unknown: Vec::new(),
         }

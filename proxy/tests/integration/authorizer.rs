@@ -13,7 +13,7 @@ use std::time::Duration;
 use countersign::authorizer::url::Url;
 use countersign::authorizer::webhook::{Dialect, Options, Webhook};
 use countersign::authorizer::{Attempt, Authorizer, Question, tls};
-use countersign::policy::request::{Claims, Request};
+use countersign::policy::request::{Claims, Conditions, Request};
 use countersign::policy::verdict::{Decision, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -59,7 +59,7 @@ fn request(bytes: &[u8]) -> Request {
         object: "a".into(),
         owner: false,
         deny_only: false,
-        conditions: Vec::new(),
+        conditions: Conditions::default(),
         claims: Claims::default(),
         unknown: Vec::new(),
     }

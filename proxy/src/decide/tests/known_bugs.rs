@@ -39,9 +39,9 @@ async fn heimdall_3454_whatever_the_authorizer_sees_is_part_of_the_key() {
         Request { object: "A".into(), ..request() },
         Request { owner: true, ..request() },
         Request { deny_only: true, ..request() },
-        Request { conditions: vec![condition("SourceIp", "10.0.0.1")], ..request() },
-        Request { conditions: vec![condition("X-Amz-Server-Side-Encryption-Customer-Key", "k")], ..request() },
-        Request { conditions: vec![condition("x-never-heard-of", "")], ..request() },
+        Request { conditions: vec![condition("SourceIp", "10.0.0.1")].into(), ..request() },
+        Request { conditions: vec![condition("X-Amz-Server-Side-Encryption-Customer-Key", "k")].into(), ..request() },
+        Request { conditions: vec![condition("x-never-heard-of", "")].into(), ..request() },
         Request { claims: claims(r#"{"parent":"alice"}"#), ..request() },
         Request { unknown: vec![("input.new".into(), "1".into())], ..request() },
     ];

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::StrictError;
+use crate::wire::plain::plain_length;
 
 /// A place in a text.
 pub(super) struct Tokens<'a> {
@@ -45,12 +46,7 @@ impl<'a> Tokens<'a> {
 
     /// Up to the closing quote, a backslash, or a control character, which a string must not contain.
     fn skip_plain(&mut self) {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let (words, _) = rest.as_chunks::<8>();
-        let plain = words.iter().take_while(|word| !has_special(u64::from_le_bytes(**word))).count() * 8;
-        let rest = rest.get(plain..).unwrap_or_default();
-        let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).unwrap_or(rest.len());
-        self.at += plain + length;
+        self.at += plain_length(self.text.as_bytes().get(self.at..).unwrap_or_default());
     }
 
     fn escape(&mut self) -> Result<char, StrictError> {
@@ -171,13 +167,4 @@ impl<'a> Tokens<'a> {
     pub(super) fn slice(&self, start: usize) -> Result<&'a str, StrictError> {
         self.text.get(start..self.at).ok_or(StrictError::Syntax)
     }
-}
-
-/// Whether one of eight bytes is a quote, a backslash or a control character. A byte below `limit`, which is at most 128,
-/// is found by what it borrows when that is taken from each; one that equals another is zero over it.
-fn has_special(word: u64) -> bool {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    let below = |bytes: u64, limit: u64| bytes.wrapping_sub(EACH * limit) & !bytes & (EACH << 7);
-    let equal = |byte: u8| below(word ^ (EACH * u64::from(byte)), 1);
-    (below(word, 0x20) | equal(b'"') | equal(b'\\')) != 0
 }
