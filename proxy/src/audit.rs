@@ -15,6 +15,7 @@ pub mod files;
 pub mod fuzz;
 pub mod inventory;
 pub mod journal;
+pub mod json;
 pub mod keeper;
 pub mod keys;
 pub mod lifecycle;

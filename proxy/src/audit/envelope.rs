@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::audit::json;
+
 /// A record is at most this long, envelope and chain included (bytes).
 pub const MAX_RECORD: usize = 64 * 1024;
 
@@ -110,7 +112,7 @@ impl Draft {
             data,
         };
         let mut head = Vec::with_capacity(TYPICAL_RECORD);
-        serde_json::to_writer(&mut head, &envelope)?;
+        json::write(&envelope, &mut head)?;
         if head.len() + CHAIN_ROOM > MAX_RECORD {
             return Err(DraftError::TooLarge(head.len()));
         }

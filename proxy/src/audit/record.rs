@@ -222,11 +222,13 @@ fn redacted(request: &Request) -> Vec<&'static str> {
 }
 
 fn trace_digits<S: Serializer>(id: &u128, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{id:032x}"))
+    let mut digits = hex::Buffer::<16>::new();
+    serializer.serialize_str(digits.format(&id.to_be_bytes()))
 }
 
 fn span_digits<S: Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("{id:016x}"))
+    let mut digits = hex::Buffer::<8>::new();
+    serializer.serialize_str(digits.format(&id.to_be_bytes()))
 }
 
 fn millis(duration: Duration) -> u64 {

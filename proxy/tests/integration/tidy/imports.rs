@@ -23,6 +23,7 @@ const ROWS: [(&str, &[&str]); 7] = [
             "audit::segment",
             "audit::chain",
             "audit::envelope",
+            "audit::json",
             "audit::stub",
         ],
     ),
