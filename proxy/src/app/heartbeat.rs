@@ -11,13 +11,16 @@ use async_trait::async_trait;
 use pingora::server::{ListenFds, RuntimeOpts, ShutdownWatch};
 use pingora::services::Service;
 use tokio::net::TcpStream;
-use tokio::time::MissedTickBehavior;
 
 use super::systemd::Systemd;
 use crate::pipeline::Pipeline;
 
 /// Between two looks whether the listeners are there.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Between two signs of life while no record can be made durable, as in the moment after a start: whoever looks at the
+/// status then is told when that is over.
+const WHILE_DENYING: Duration = Duration::from_millis(500);
 
 /// What the sign of life is about.
 #[derive(Clone)]
@@ -49,11 +52,10 @@ async fn until_it_accepts(listener: SocketAddr) {
 
 /// `alive` is told what `pulse` found, again and again, for as long as this is polled and `pulse` returns.
 async fn beat(every: Duration, pulse: impl Fn() -> bool, alive: impl Fn(bool)) {
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        alive(pulse());
+        let recording = pulse();
+        alive(recording);
+        tokio::time::sleep(if recording { every } else { every.min(WHILE_DENYING) }).await;
     }
 }
 
@@ -133,6 +135,19 @@ mod tests {
         assert_eq!(next(&beats), None, "it beats though nobody can answer");
         drop(let_go);
         assert_eq!(beats.recv_timeout(PATIENCE), Ok(true), "it goes on when the threads do");
+    }
+
+    /// Seen: a second after a start `systemctl status` said that everything is denied, for as long as half the watchdog's time.
+    #[test]
+    fn that_records_are_durable_now_is_said_soon() {
+        let runtime = runtime();
+        let (alive, beats) = mpsc::channel();
+        let recording = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let looked = recording.clone();
+        let pulse = move || looked.swap(true, std::sync::atomic::Ordering::Relaxed);
+        runtime.spawn(beat(Duration::from_secs(3600), pulse, move |is| alive.send(is).unwrap_or(())));
+        assert_eq!(beats.recv_timeout(PATIENCE), Ok(false));
+        assert_eq!(beats.recv_timeout(PATIENCE), Ok(true));
     }
 
     #[test]
