@@ -199,8 +199,12 @@ fn number(settings: &Settings, name: &str) -> Option<u64> {
     settings.get(name)?.parse().ok()
 }
 
-/// `7days`, `1h`.
+/// `7 days`, `1h`.
 fn span(ms: u64) -> String {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    if ms >= 2 * DAY_MS && ms.is_multiple_of(DAY_MS) {
+        return format!("{} days", ms / DAY_MS);
+    }
     humantime::format_duration(std::time::Duration::from_millis(ms)).to_string()
 }
 
@@ -282,7 +286,7 @@ mod tests {
             ("unclean.leader.election.enable", "true", "they are gone", "unclean.leader.election.enable=false"),
             ("cleanup.policy", "compact", "only the last is kept", "cleanup.policy=delete"),
             ("cleanup.policy", "compact,delete", "only the last is kept", "cleanup.policy=delete"),
-            ("retention.ms", "604800000", "7days after", "retention.ms=31536000000"),
+            ("retention.ms", "604800000", "7 days after", "retention.ms=31536000000"),
             ("retention.bytes", "1000000", "loses its oldest", "retention.bytes=-1"),
             ("max.message.bytes", "65536", "as stubs", "max.message.bytes=1048588"),
             ("message.timestamp.before.max.ms", "86400000", "outage of more than 1day", "=9223372036854775807"),
