@@ -202,7 +202,7 @@ fn say(Adopted { config, changed, pending_restart, .. }: &Adopted) {
 impl Refused {
     fn event(&self, by: ReloadBy, config_generation: String) -> Event {
         let mistakes: Vec<_> = match self {
-            Self::Mistakes(found) => found.all.iter().filter(|one| one.severity == Severity::Error).collect(),
+            Self::Mistakes(found) => found.all.iter().filter(|one| one.severity != Severity::Warning).collect(),
             Self::Unadoptable(_) | Self::Part(_) => Vec::new(),
         };
         let why = match self {

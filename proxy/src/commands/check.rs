@@ -114,6 +114,10 @@ fn report(outcome: &Result<Loaded, Diagnostics>, out: &mut dyn Write, err: &mut 
         }
         Err(diagnostics) => {
             writeln!(err, "{diagnostics}")?;
+            if diagnostics.only_absent() {
+                writeln!(out, "no mistakes; `check` says more while the service runs")?;
+                return Ok(Exit::Fine);
+            }
             Ok(if diagnostics.unreadable { Exit::Failed } else { Exit::Usage })
         }
     }
@@ -209,6 +213,31 @@ mod tests {
         let (code, out, err) = check(&parse("[listen]\nadress = 1\n"));
         assert_eq!((code, out.as_str()), (Exit::Usage, ""));
         assert!(err.contains("c.toml:2:1: unknown key `listen.adress`; did you mean `address`?\n"), "{err}");
+    }
+
+    /// As the package's configuration has them: its unit is to be started after `check`, not before.
+    #[test]
+    fn credentials_of_a_service_that_does_not_run_are_no_mistake() {
+        let with = |path: &str, more: &str| {
+            let listen = format!("[listen]\ntokens = [{{ name = \"a\", file = \"{path}\" }}]\n{more}");
+            check(&parse(&MINIMAL.replacen("[listen]\n", &listen, 1)))
+        };
+        let path = "/run/credentials/countersign-that-is-not.service/secret_minio-token";
+        let (code, out, err) = with(path, "");
+        assert_eq!(
+            (code, out.as_str()),
+            (Exit::Fine, "no mistakes; `check` says more while the service runs\n"),
+            "{err}"
+        );
+        assert!(
+            err.contains(&format!("warning: `{path}` is there while its service runs, and was not looked at")),
+            "{err}"
+        );
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert_eq!(with(path, "path = 3\n").0, Exit::Usage, "beside a mistake");
+        for elsewhere in ["/run/credentials/minio-token", "/run/secrets/minio-token"] {
+            assert_eq!(with(elsewhere, "").0, Exit::Usage, "{elsewhere}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub type Span = Range<usize>;
 pub enum Severity {
     /// The configuration is not used.
     Error,
+    /// The configuration is not used as things are; no mistake in it.
+    Absent,
     /// It is used, and does something its author may not expect.
     Warning,
 }
@@ -35,12 +37,12 @@ impl fmt::Display for Diagnostic {
         }
         match self.severity {
             Severity::Error => write!(f, ": {}", self.message),
-            Severity::Warning => write!(f, ": warning: {}", self.message),
+            Severity::Absent | Severity::Warning => write!(f, ": warning: {}", self.message),
         }
     }
 }
 
-/// Why a configuration is not used. At least one is an error; warnings found on the way are among them.
+/// Why a configuration is not used. At least one is no warning; warnings found on the way are among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     pub all: Vec<Diagnostic>,
@@ -48,6 +50,13 @@ pub struct Diagnostics {
     pub unreadable: bool,
     /// Files it refers to, as far as it could be read.
     pub files: Vec<PathBuf>,
+}
+
+impl Diagnostics {
+    /// Whether nothing is wrong but that something is not there yet.
+    pub fn only_absent(&self) -> bool {
+        self.all.iter().all(|found| found.severity != Severity::Error)
+    }
 }
 
 impl fmt::Display for Diagnostics {
@@ -82,6 +91,10 @@ impl<'a> Page<'a> {
         self.note(span, Severity::Error, &message.into());
     }
 
+    pub fn absent(&self, span: &Option<Span>, message: impl Into<String>) {
+        self.note(span, Severity::Absent, &message.into());
+    }
+
     pub fn warn(&self, span: &Option<Span>, message: impl Into<String>) {
         self.note(span, Severity::Warning, &message.into());
     }
@@ -101,7 +114,7 @@ impl<'a> Page<'a> {
     }
 
     pub fn failed(&self) -> bool {
-        self.found.borrow().iter().any(|(_, severity, _)| *severity == Severity::Error)
+        self.found.borrow().iter().any(|(_, severity, _)| *severity != Severity::Warning)
     }
 
     /// What stands at `span`, shortened to one line that fits into a message.

@@ -52,8 +52,20 @@ fn from_env(table: &Table<'_>, name: &str, used: Use) -> Option<SecretString> {
     usable(table, "env", &format!("environment variable `{name}`"), &value, used)
 }
 
+/// Where systemd puts the credentials of its services, each in a directory that is there while the service runs.
+const CREDENTIALS: &str = "/run/credentials";
+
+fn comes_with_its_service(path: &Path) -> bool {
+    let directory = path.parent().filter(|directory| *directory != Path::new(CREDENTIALS));
+    directory.is_some_and(|directory| directory.starts_with(CREDENTIALS) && !directory.exists())
+}
+
 fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
     table.page.depends_on(Path::new(path));
+    if comes_with_its_service(Path::new(path)) {
+        table.absent("file", format!("`{path}` is there while its service runs, and was not looked at"));
+        return None;
+    }
     match file(path) {
         Ok((text, kept)) => {
             kept.warn(table, "file", path);

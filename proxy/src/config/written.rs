@@ -73,6 +73,10 @@ impl<'a> Table<'a> {
         self.page.error(&self.place(name), message);
     }
 
+    pub fn absent(&self, name: &str, message: impl Into<String>) {
+        self.page.absent(&self.place(name), message);
+    }
+
     pub fn warn(&self, name: &str, message: impl Into<String>) {
         self.page.warn(&self.place(name), message);
     }
