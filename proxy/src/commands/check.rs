@@ -230,7 +230,7 @@ mod tests {
             "{err}"
         );
         assert!(
-            err.contains(&format!("warning: `{path}` is there while its service runs, and was not looked at")),
+            err.contains(&format!(": `{path}` is not there: systemd puts it there while its service runs")),
             "{err}"
         );
         assert_eq!(err.lines().count(), 1, "{err}");

@@ -36,8 +36,8 @@ impl fmt::Display for Diagnostic {
             write!(f, ":{line}:{column}")?;
         }
         match self.severity {
-            Severity::Error => write!(f, ": {}", self.message),
-            Severity::Absent | Severity::Warning => write!(f, ": warning: {}", self.message),
+            Severity::Error | Severity::Absent => write!(f, ": {}", self.message),
+            Severity::Warning => write!(f, ": warning: {}", self.message),
         }
     }
 }

@@ -63,7 +63,7 @@ fn comes_with_its_service(path: &Path) -> bool {
 fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
     table.page.depends_on(Path::new(path));
     if comes_with_its_service(Path::new(path)) {
-        table.absent("file", format!("`{path}` is there while its service runs, and was not looked at"));
+        table.absent("file", format!("`{path}` is not there: systemd puts it there while its service runs"));
         return None;
     }
     match file(path) {

@@ -174,11 +174,12 @@ fn the_packaged_configuration_wants_three_lines() {
     let minimal = check(&format!("instance = \"minio-eu1\"\n{}", read("config/minimal.toml"))).unwrap();
     assert_eq!(serde_json::to_value(&loaded.config).unwrap(), serde_json::to_value(&minimal.config).unwrap());
 
-    // Its examples are keys that exist: what is wrong is that the files are not there.
+    // Its examples are keys that exist, and no mistakes before the service has run: what it reads is not there yet.
     let examples = edited.replace("\n#tokens", "\ntokens").replace("\n#signing_key", "\nsigning_key");
-    let wrong = check(&examples).unwrap_err().to_string();
-    assert!(wrong.contains("cannot read `/run/credentials/countersign.service/secret_minio-token`"), "{wrong}");
-    assert!(!wrong.contains("unknown"), "{wrong}");
+    let wrong = check(&examples).unwrap_err();
+    assert!(wrong.only_absent() && wrong.all.len() == 2, "{wrong}");
+    let token = "`/run/credentials/countersign.service/secret_minio-token` is not there: systemd puts it there";
+    assert!(wrong.to_string().contains(token), "{wrong}");
 }
 
 /// The transcript is what `.ci/fresh-root` printed of these commands: none was changed since.
