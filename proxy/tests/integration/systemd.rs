@@ -131,6 +131,16 @@ fn the_unit_gives_it_the_time_it_takes_to_stop() {
     assert_eq!((setting("Type"), setting("LimitCORE"), setting("NoNewPrivileges")), ("notify", "0", "yes"));
 }
 
+/// A minimal Debian has no /bin/kill, and a reload failed there. What it runs is ours, or what every system has.
+#[test]
+fn the_unit_runs_nothing_that_may_not_be_there() {
+    let runs = UNIT.lines().filter_map(|line| line.strip_prefix("Exec")?.split_once('=')).map(|(_, command)| command);
+    let programs: Vec<&str> = runs.filter_map(|command| command.split(' ').next()).collect();
+    assert_eq!(programs, ["/usr/bin/countersign", "/bin/sh"]);
+    // However often it ends, MinIO denies everything until it is back.
+    assert_eq!((setting("Restart"), setting("StartLimitIntervalSec")), ("on-failure", "0"));
+}
+
 #[tokio::test]
 async fn systemd_finds_nothing_wrong_with_the_unit() {
     let Some(analyze) = analyze().await else { return };
