@@ -163,7 +163,8 @@ impl Laboratory {
         .await
     }
 
-    /// A directory with the definitions of the Prometheus operator's `ServiceMonitor` and `PrometheusRule`.
+    /// A directory with the definitions of the Prometheus operator's `ServiceMonitor`, `PodMonitor` and
+    /// `PrometheusRule`.
     /// # Errors
     /// When Go is missing or they cannot be had.
     pub async fn custom_resources(&self) -> Result<PathBuf> {

@@ -84,14 +84,14 @@ pub(super) fn actionlint(cache: &Path) -> Result<PathBuf> {
 pub(super) fn custom_resources(cache: &Path) -> Result<PathBuf> {
     let (version, module) = (versions::PROMETHEUS_OPERATOR, versions::PROMETHEUS_OPERATOR_MODULE);
     let recipe =
-        Recipe { part: "custom-resources".into(), version: version.into(), takes: "a few seconds", needs: &[GO] };
+        Recipe { part: "operator-definitions".into(), version: version.into(), takes: "a few seconds", needs: &[GO] };
     recipe.once(cache, |bench| {
         let modules = tempfile::tempdir().map_err(Error::io("making a directory"))?;
         let mut download = go();
         download.current_dir(modules.path()).env("GOMODCACHE", modules.path()).env("GOFLAGS", "-modcacherw");
         bench.run(download.args(["mod", "download", module]))?;
         let definitions = modules.path().join(module).join("example/prometheus-operator-crd");
-        for kind in ["servicemonitors", "prometheusrules"] {
+        for kind in ["servicemonitors", "podmonitors", "prometheusrules"] {
             let name = format!("monitoring.coreos.com_{kind}.yaml");
             let made = bench.home.join(&name);
             fs::copy(definitions.join(&name), &made).map_err(Error::path("copying to", &made))?;

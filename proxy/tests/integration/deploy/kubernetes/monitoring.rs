@@ -1,4 +1,4 @@
-//! What the Prometheus operator is given: the monitor as it stands, the alert rules as docs/KUBERNETES.md makes them,
+//! What the Prometheus operator is given: the monitors as they stand, the alert rules as docs/KUBERNETES.md makes them,
 //! against the operator's own definitions, where every member must be one that they know.
 
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::super::support::page::blocks;
 use super::super::{files, list, read, run, text, yaml};
-use super::{FLEET, built, documents};
+use super::{FLEET, SIDECAR, built, documents};
 
 const MONITORING: &str = "config/kubernetes/monitoring";
 
@@ -58,6 +58,34 @@ async fn the_operator_knows_every_member_of_the_monitor() {
     // The control: a member that does not exist.
     let mut broken = monitor["spec"].clone();
     broken["endpoints"][0]["intervall"] = json!("15s");
+    assert!(!validator.is_valid(&broken));
+}
+
+#[tokio::test]
+async fn the_operator_finds_the_sidecars() {
+    let Some(home) = require(Laboratory::open().unwrap().custom_resources().await) else { return };
+    let Some(sidecar) = built(SIDECAR).await else { return };
+    let monitor = yaml(&read(format!("{MONITORING}/pod-monitor.yaml")));
+    let validator = definition(&home, "podmonitors");
+    validator.validate(&monitor["spec"]).unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!((text(&monitor, "/kind"), text(&monitor, "/apiVersion")), ("PodMonitor", "monitoring.coreos.com/v1"));
+    // It finds the pods, and a port of the container that starts before MinIO.
+    let sidecar = documents(&sidecar);
+    let set = sidecar.iter().find(|document| document["kind"] == "StatefulSet").expect("a StatefulSet");
+    let pod = &set["spec"]["template"];
+    let wanted = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    assert!(wanted.iter().all(|(name, value)| pod["metadata"]["labels"].get(name) == Some(value)), "{wanted:?}");
+    let port = text(&monitor, "/spec/podMetricsEndpoints/0/port");
+    let mut ports = list(pod, "/spec/initContainers").iter().flat_map(|container| list(container, "/ports"));
+    assert!(ports.any(|one| one["name"] == port), "no port `{port}`");
+    assert_eq!(monitor["metadata"]["namespace"], set["metadata"]["namespace"]);
+    // Under the name of the pod, as in the fleet.
+    let fleet = yaml(&read(format!("{MONITORING}/service-monitor.yaml")));
+    let (ours, theirs) = (&monitor["spec"]["podMetricsEndpoints"][0], &fleet["spec"]["endpoints"][0]);
+    assert_eq!((&ours["relabelings"], &ours["path"]), (&theirs["relabelings"], &theirs["path"]));
+    // The control: a member that does not exist.
+    let mut broken = monitor["spec"].clone();
+    broken["podMetricsEndpoints"][0]["intervall"] = json!("15s");
     assert!(!validator.is_valid(&broken));
 }
 
