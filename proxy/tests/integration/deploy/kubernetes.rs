@@ -175,6 +175,43 @@ fn the_example_of_a_secret_cannot_be_used() {
     assert_eq!(output.status.code(), Some(64), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// The page's command, on a machine where nothing is mounted.
+#[test]
+fn the_page_checks_a_fleet_before_it_is_applied() {
+    let blocks = blocks("KUBERNETES.md");
+    let mut lines = blocks.iter().flat_map(|block| block.text.lines());
+    let line = lines.find(|line| line.contains("| countersign check")).expect("the page says how");
+    let script = line
+        .replace("| countersign", &format!("| {}", binary()))
+        .replace(" config/", &format!(" {}/config/", files::root().display()));
+    let home = tempfile::tempdir().unwrap();
+    let check = || run(Command::new("bash").args(["-euc", &script]).current_dir(home.path()));
+    assert!(check().is_err(), "there is no token");
+    std::fs::write(home.path().join("minio-token"), "Bearer secret\n").unwrap();
+    check().unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// For a MinIO of one's own the page sends to what stands between the marks.
+#[test]
+fn what_a_minio_of_ones_own_needs_is_marked() {
+    let manifest = read(format!("{SIDECAR}/minio.yaml"));
+    let (begin, end) = ("# countersign\n", "# end\n");
+    assert_eq!(manifest.matches(begin).count(), manifest.matches(end).count());
+    let marked: String = manifest.split(begin).skip(1).filter_map(|part| part.split(end).next()).collect();
+    for needed in [
+        "terminationGracePeriodSeconds:",
+        "fsGroup:",
+        "fsGroupChangePolicy:",
+        "initContainers:",
+        "MINIO_POLICY_PLUGIN_URL",
+        "configMap:",
+        "name: spool\n      spec:",
+    ] {
+        assert!(marked.contains(needed), "{needed}");
+    }
+    assert!(!marked.contains("MINIO_ROOT_USER"), "MinIO's own is not marked");
+}
+
 /// The page's command, without the cluster that it goes through.
 #[tokio::test]
 async fn the_page_shows_who_signed() {
