@@ -171,8 +171,24 @@ fn lifecycle(data: Data<'_>) -> Result<Says, String> {
     })
 }
 
+/// As records have it and in no other spelling: neither upper case nor the `0x` that the decoder would let pass.
 fn digest(text: &str) -> Option<[u8; 32]> {
-    let lower = !text.bytes().any(|b| b.is_ascii_uppercase());
+    let lower = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let mut bytes = [0; 32];
     (lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::digest;
+
+    #[test]
+    fn a_hash_has_one_spelling() {
+        let plain = "0a".repeat(32);
+        assert_eq!(digest(&plain), Some([10; 32]));
+        for other in [format!("0x{plain}"), plain.to_uppercase(), plain[1..].to_owned(), format!("{plain}00"), String::new()]
+        {
+            assert_eq!(digest(&other), None, "{other}");
+        }
+    }
 }
