@@ -186,7 +186,8 @@ mod tests {
     fn a_hash_has_one_spelling() {
         let plain = "0a".repeat(32);
         assert_eq!(digest(&plain), Some([10; 32]));
-        for other in [format!("0x{plain}"), plain.to_uppercase(), plain[1..].to_owned(), format!("{plain}00"), String::new()]
+        for other in
+            [format!("0x{plain}"), plain.to_uppercase(), plain[1..].to_owned(), format!("{plain}00"), String::new()]
         {
             assert_eq!(digest(&other), None, "{other}");
         }
