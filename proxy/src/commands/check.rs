@@ -70,6 +70,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let remarks = SUBJECTS.iter().flat_map(|subject| subject(&loaded.config));
             Ok(tell(remarks, &mut io::stdout().lock())?)
         }
+        Err(_) if args.probe && exit == Exit::Fine => {
+            eprintln!("nobody was asked: that takes what is not there");
+            Ok(Exit::Failed)
+        }
         Ok(_) | Err(_) => Ok(exit),
     }
 }
@@ -218,12 +222,12 @@ mod tests {
     /// As the package's configuration has them: its unit is to be started after `check`, not before.
     #[test]
     fn credentials_of_a_service_that_does_not_run_are_no_mistake() {
-        let with = |path: &str, more: &str| {
+        let with = |path: &str, more: &str, end: &str| {
             let listen = format!("[listen]\ntokens = [{{ name = \"a\", file = \"{path}\" }}]\n{more}");
-            check(&parse(&MINIMAL.replacen("[listen]\n", &listen, 1)))
+            check(&parse(&format!("{}{end}", MINIMAL.replacen("[listen]\n", &listen, 1))))
         };
         let path = "/run/credentials/countersign-that-is-not.service/secret_minio-token";
-        let (code, out, err) = with(path, "");
+        let (code, out, err) = with(path, "", "");
         assert_eq!(
             (code, out.as_str()),
             (Exit::Fine, "no mistakes; `check` says more while the service runs\n"),
@@ -234,9 +238,20 @@ mod tests {
             "{err}"
         );
         assert_eq!(err.lines().count(), 1, "{err}");
-        assert_eq!(with(path, "path = 3\n").0, Exit::Usage, "beside a mistake");
-        for elsewhere in ["/run/credentials/minio-token", "/run/secrets/minio-token"] {
-            assert_eq!(with(elsewhere, "").0, Exit::Usage, "{elsewhere}");
+        let route = "\n[[route]]\nname = \"r\"\nauthorizers = [\"opa\"]\nmatch = { client = [\"a\"] }\n";
+        assert_eq!(with(path, "", route).2.lines().count(), 1, "the client is not missed");
+        let (code, _, err) = with(path, &format!("tls = {{ cert = \"{path}\", key = \"{path}\" }}\n"), "");
+        assert_eq!((code, err.lines().count()), (Exit::Fine, 3), "{err}");
+        assert_eq!(with(path, "path = 3\n", "").0, Exit::Usage, "beside a mistake");
+        // As if it had been asked for as a file of the directory that the credential was made of; and no unit's.
+        for elsewhere in [
+            "/run/credentials/countersign-that-is-not.service/secret/minio-token",
+            "/run/credentials/countersign-that-is-not/minio-token",
+            "/run/credentials/../secrets/a.service/minio-token",
+            "/run/credentials/minio-token",
+            "/run/secrets/minio-token",
+        ] {
+            assert_eq!(with(elsewhere, "", "").0, Exit::Usage, "{elsewhere}");
         }
     }
 

@@ -98,6 +98,9 @@ fn no_duplicates<'n>(table: &Table<'_>, what: &str, names: impl IntoIterator<Ite
 fn file(table: &Table<'_>, key: &str) -> Option<PemFile> {
     let path = PathBuf::from(table.get::<String>(key)?);
     table.page.depends_on(&path);
+    if secret::is_absent(table, key, &path) {
+        return None;
+    }
     match small_file::content(&path, certificates::LARGEST) {
         Ok(content) => Some(PemFile { path, sha256: hex::encode(Sha256::digest(content)) }),
         Err(error) => {

@@ -55,7 +55,8 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Whether nothing is wrong but that something is not there yet.
     pub fn only_absent(&self) -> bool {
-        self.all.iter().all(|found| found.severity != Severity::Error)
+        let any = |severity| self.all.iter().any(|found| found.severity == severity);
+        !self.unreadable && any(Severity::Absent) && !any(Severity::Error)
     }
 }
 
@@ -115,6 +116,11 @@ impl<'a> Page<'a> {
 
     pub fn failed(&self) -> bool {
         self.found.borrow().iter().any(|(_, severity, _)| *severity != Severity::Warning)
+    }
+
+    /// Whether something is not there yet, so that more may be right than it seems.
+    pub fn lacks(&self) -> bool {
+        self.found.borrow().iter().any(|(_, severity, _)| *severity == Severity::Absent)
     }
 
     /// What stands at `span`, shortened to one line that fits into a message.

@@ -52,18 +52,27 @@ fn from_env(table: &Table<'_>, name: &str, used: Use) -> Option<SecretString> {
     usable(table, "env", &format!("environment variable `{name}`"), &value, used)
 }
 
-/// Where systemd puts the credentials of its services, each in a directory that is there while the service runs.
+/// Where systemd puts the credentials of its services, each in a directory that is there while the service runs. That a
+/// service of that name exists is taken on trust.
 const CREDENTIALS: &str = "/run/credentials";
 
-fn comes_with_its_service(path: &Path) -> bool {
-    let directory = path.parent().filter(|directory| *directory != Path::new(CREDENTIALS));
-    directory.is_some_and(|directory| directory.starts_with(CREDENTIALS) && !directory.exists())
+/// Reports a file that is there only while its service runs, which it does not. True if so: it is then not looked at.
+pub fn is_absent(table: &Table<'_>, key: &str, path: &Path) -> bool {
+    let absent = path.parent().is_some_and(|directory| {
+        directory.parent() == Some(Path::new(CREDENTIALS))
+            && directory.extension().is_some_and(|of| of == "service")
+            && matches!(directory.try_exists(), Ok(false))
+    });
+    if absent {
+        let path = path.display();
+        table.absent(key, format!("`{path}` is not there: systemd puts it there while its service runs"));
+    }
+    absent
 }
 
 fn from_file(table: &Table<'_>, path: &str, used: Use) -> Option<SecretString> {
     table.page.depends_on(Path::new(path));
-    if comes_with_its_service(Path::new(path)) {
-        table.absent("file", format!("`{path}` is not there: systemd puts it there while its service runs"));
+    if is_absent(table, "file", Path::new(path)) {
         return None;
     }
     match file(path) {

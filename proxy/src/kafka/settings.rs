@@ -199,7 +199,7 @@ fn number(settings: &Settings, name: &str) -> Option<u64> {
     settings.get(name)?.parse().ok()
 }
 
-/// `7 days`, `1h`.
+/// Whole days as `7 days`, else `1h`, `1day`.
 fn span(ms: u64) -> String {
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     if ms >= 2 * DAY_MS && ms.is_multiple_of(DAY_MS) {

@@ -148,6 +148,8 @@ fn matches(table: &Table<'_>, listen: Option<&Listen>) -> Option<Match> {
         let pattern = WildMatch::new(glob);
         let sends = match listen.map(|listen| &listen.clients) {
             None => true,
+            // It may be a client whose token is not there yet.
+            Some(Clients::Tokens(_)) if table.page.lacks() => true,
             Some(Clients::Loopback) => pattern.matches("local"),
             Some(Clients::Tokens(tokens)) => tokens.iter().any(|token| pattern.matches(&token.name)),
         };
