@@ -240,7 +240,7 @@ mod tests {
         assert_eq!(err.lines().count(), 1, "{err}");
         let route = "\n[[route]]\nname = \"r\"\nauthorizers = [\"opa\"]\nmatch = { client = [\"a\"] }\n";
         assert_eq!(with(path, "", route).2.lines().count(), 1, "the client is not missed");
-        let (code, _, err) = with(path, &format!("tls = {{ cert = \"{path}\", key = \"{path}\" }}\n"), "");
+        let (code, _, err) = with(path, &format!("tls = {{ certificate = \"{path}\", key = \"{path}\" }}\n"), "");
         assert_eq!((code, err.lines().count()), (Exit::Fine, 3), "{err}");
         assert_eq!(with(path, "path = 3\n", "").0, Exit::Usage, "beside a mistake");
         // As if it had been asked for as a file of the directory that the credential was made of; and no unit's.
