@@ -238,7 +238,8 @@ mod tests {
             "{err}"
         );
         assert_eq!(err.lines().count(), 1, "{err}");
-        let route = "\n[[route]]\nname = \"r\"\nauthorizers = [\"opa\"]\nmatch = { client = [\"a\"] }\n";
+        let route = "\n[[route]]\nname = \"r\"\nask = [\"opa\"]\nmatch = { client = [\"a\"] }\n\
+                     [[route]]\nname = \"rest\"\nask = [\"opa\"]\n";
         assert_eq!(with(path, "", route).2.lines().count(), 1, "the client is not missed");
         let (code, _, err) = with(path, &format!("tls = {{ certificate = \"{path}\", key = \"{path}\" }}\n"), "");
         assert_eq!((code, err.lines().count()), (Exit::Fine, 3), "{err}");
