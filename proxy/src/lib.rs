@@ -21,7 +21,7 @@
 //! | row | modules |
 //! |---|---|
 //! | words | `version`, `policy::request`, `policy::verdict` |
-//! | pure | `wire`, the rest of `policy`, `audit::record`, `audit::shadow`, `audit::lifecycle`, `audit::envelope`, `audit::segment`, `audit::chain`, `audit::stub` |
+//! | pure | `wire`, the rest of `policy`, `audit::record`, `audit::shadow`, `audit::lifecycle`, `audit::envelope`, `audit::json`, `audit::segment`, `audit::chain`, `audit::stub` |
 //! | edges | `metrics`, `trace`, `small_file`, `certificates`, `authorizer`, the rest of `audit`, `kafka` |
 //! | decide | `decide` |
 //! | line | `pipeline` |
