@@ -1,7 +1,7 @@
 //! JSON of records, byte for byte as serde_json writes it. What nearly all of a record is, members with known names and
 //! texts without anything to escape, is written here, some bytes at a time where serde_json writes each mark and looks at
-//! each byte for itself: a record has sixty members, and was a sixth of what a cached decision costs. Whatever else there
-//! is, serde_json writes. Pure. Called by `envelope`.
+//! each byte for itself: a record has sixty members, and writing them was a fifth of what the threads that serve execute for
+//! a cached decision. Whatever else there is, serde_json writes. Pure. Called by `envelope`.
 
 use serde::Serialize;
 use serde::ser::{
