@@ -4,16 +4,13 @@
 //! a cached decision. Whatever else there is, serde_json writes. Pure. Called by `envelope`.
 
 use serde::Serialize;
-use serde::ser::{
-    Error as _, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant, Serializer,
-};
+use serde::ser::{Error as _, Impossible, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 use serde_json::Error;
 
 use crate::wire::plain::plain_length;
 
-/// Appends `value`. Fails where serde_json would; also where a name in a map is no text, and where JSON that is written
-/// already (`RawValue`) is to be taken over: no record has either.
+/// Appends `value`. Fails where serde_json would, and for what no record has: tuples, enums with content that have no tag
+/// of their own, names in a map that are no texts, and JSON that is written already (`RawValue`).
 pub fn write<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
     value.serialize(Writer { out })
 }
@@ -39,18 +36,14 @@ struct Writer<'o> {
 }
 
 impl<'o> Writer<'o> {
-    fn nested(self, open: u8, close: &'static [u8]) -> Nested<'o> {
+    fn nested(self, open: u8, close: u8) -> Nested<'o> {
         self.out.push(open);
         Nested { out: self.out, is_first: true, close }
     }
+}
 
-    /// `{"variant":`, whose brace is closed by whoever writes what follows.
-    fn variant(self, variant: &str) -> Result<Self, Error> {
-        self.out.push(b'{');
-        text(variant, self.out)?;
-        self.out.push(b':');
-        Ok(self)
-    }
+fn no_record<T>(has: &str) -> Result<T, Error> {
+    Err(Error::custom(format_args!("no record has {has}")))
 }
 
 macro_rules! left_to_serde_json {
@@ -65,12 +58,12 @@ impl<'o> Serializer for Writer<'o> {
     type Ok = ();
     type Error = Error;
     type SerializeSeq = Nested<'o>;
-    type SerializeTuple = Nested<'o>;
-    type SerializeTupleStruct = Nested<'o>;
-    type SerializeTupleVariant = Nested<'o>;
+    type SerializeTuple = Impossible<(), Error>;
+    type SerializeTupleStruct = Impossible<(), Error>;
+    type SerializeTupleVariant = Impossible<(), Error>;
     type SerializeMap = Nested<'o>;
     type SerializeStruct = Nested<'o>;
-    type SerializeStructVariant = Nested<'o>;
+    type SerializeStructVariant = Impossible<(), Error>;
 
     left_to_serde_json! {
         serialize_bool: bool, serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64,
@@ -109,59 +102,56 @@ impl<'o> Serializer for Writer<'o> {
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        value: &T,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: &T,
     ) -> Result<(), Error> {
-        let Writer { out } = self.variant(variant)?;
-        value.serialize(Writer { out: &mut *out })?;
-        out.push(b'}');
-        Ok(())
+        no_record("a variant with content")
     }
 
     fn serialize_seq(self, _length: Option<usize>) -> Result<Nested<'o>, Error> {
-        Ok(self.nested(b'[', b"]"))
+        Ok(self.nested(b'[', b']'))
     }
 
-    fn serialize_tuple(self, _length: usize) -> Result<Nested<'o>, Error> {
-        Ok(self.nested(b'[', b"]"))
+    fn serialize_tuple(self, _length: usize) -> Result<Self::SerializeTuple, Error> {
+        no_record("a tuple")
     }
 
-    fn serialize_tuple_struct(self, _name: &'static str, _length: usize) -> Result<Nested<'o>, Error> {
-        Ok(self.nested(b'[', b"]"))
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTupleStruct, Error> {
+        no_record("a tuple")
     }
 
     fn serialize_tuple_variant(
         self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        _length: usize,
-    ) -> Result<Nested<'o>, Error> {
-        Ok(self.variant(variant)?.nested(b'[', b"]}"))
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeTupleVariant, Error> {
+        no_record("a variant with content")
     }
 
     fn serialize_map(self, _length: Option<usize>) -> Result<Nested<'o>, Error> {
-        Ok(self.nested(b'{', b"}"))
+        Ok(self.nested(b'{', b'}'))
     }
 
     fn serialize_struct(self, name: &'static str, _length: usize) -> Result<Nested<'o>, Error> {
         // How serde_json tells itself of a `RawValue`.
         if name.starts_with('$') {
-            return Err(Error::custom("a record holds no JSON that is written already"));
+            return no_record("JSON that is written already");
         }
-        Ok(self.nested(b'{', b"}"))
+        Ok(self.nested(b'{', b'}'))
     }
 
     fn serialize_struct_variant(
         self,
-        _name: &'static str,
-        _index: u32,
-        variant: &'static str,
-        _length: usize,
-    ) -> Result<Nested<'o>, Error> {
-        Ok(self.variant(variant)?.nested(b'{', b"}}"))
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self::SerializeStructVariant, Error> {
+        no_record("a variant with content")
     }
 }
 
@@ -169,7 +159,7 @@ impl<'o> Serializer for Writer<'o> {
 struct Nested<'o> {
     out: &'o mut Vec<u8>,
     is_first: bool,
-    close: &'static [u8],
+    close: u8,
 }
 
 impl Nested<'_> {
@@ -179,13 +169,32 @@ impl Nested<'_> {
         }
     }
 
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+    fn close(self) {
+        self.out.push(self.close);
+    }
+}
+
+impl SerializeSeq for Nested<'_> {
+    type Ok = ();
+    type Error = Error;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
         self.comma();
         value.serialize(Writer { out: self.out })
     }
 
+    fn end(self) -> Result<(), Error> {
+        self.close();
+        Ok(())
+    }
+}
+
+impl SerializeStruct for Nested<'_> {
+    type Ok = ();
+    type Error = Error;
+
     /// The name is a field's of ours, in which nothing is to be escaped.
-    fn member<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
+    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Error> {
         debug_assert_eq!(plain_length(name.as_bytes()), name.len(), "a field with a name to be escaped");
         self.comma();
         quoted(name, self.out);
@@ -193,34 +202,10 @@ impl Nested<'_> {
         value.serialize(Writer { out: self.out })
     }
 
-    fn close(self) {
-        self.out.extend_from_slice(self.close);
+    fn end(self) -> Result<(), Error> {
+        self.close();
+        Ok(())
     }
-}
-
-macro_rules! nested {
-    ($($of:ident $method:ident $(($name:ident))?),*) => {
-        $(impl $of for Nested<'_> {
-            type Ok = ();
-            type Error = Error;
-
-            fn $method<T: Serialize + ?Sized>(&mut self, $($name: &'static str,)? value: &T) -> Result<(), Error> {
-                nested!(@write self value $($name)?)
-            }
-
-            fn end(self) -> Result<(), Error> {
-                self.close();
-                Ok(())
-            }
-        })*
-    };
-    (@write $self:ident $value:ident) => { $self.element($value) };
-    (@write $self:ident $value:ident $name:ident) => { $self.member($name, $value) };
-}
-
-nested! {
-    SerializeSeq serialize_element, SerializeTuple serialize_element, SerializeTupleStruct serialize_field,
-    SerializeTupleVariant serialize_field, SerializeStruct serialize_field (name), SerializeStructVariant serialize_field (name)
 }
 
 impl SerializeMap for Nested<'_> {
@@ -232,7 +217,7 @@ impl SerializeMap for Nested<'_> {
         let start = self.out.len();
         key.serialize(Writer { out: self.out })?;
         if self.out.get(start) != Some(&b'"') {
-            return Err(Error::custom("a name that is no text"));
+            return no_record("a name that is no text");
         }
         self.out.push(b':');
         Ok(())
@@ -250,98 +235,136 @@ impl SerializeMap for Nested<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::collections::BTreeMap;
+    use std::net::IpAddr;
 
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::{Value, json, to_string};
+    use uuid::Uuid;
 
     use super::*;
 
-    fn ours<T: Serialize>(value: &T) -> String {
+    fn written<T: Serialize>(value: &T) -> Result<String, Error> {
         let mut out = Vec::new();
-        write(value, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        write(value, &mut out)?;
+        Ok(String::from_utf8(out).unwrap())
     }
 
-    /// One of each kind that serde knows.
+    /// One of each kind that records have, and what serde makes of attributes that they may have.
     #[derive(Debug, Clone, Serialize)]
+    #[serde(tag = "event", rename_all = "snake_case")]
     enum Every {
         Unit,
-        New(Box<Every>),
-        Tuple(u8, String),
-        Struct { first: Option<i64>, second: (bool, char) },
-        Numbers(i128, u128, f32, f64),
-        Flat(Flat),
-        Unknown(()),
-        Map(BTreeMap<String, Vec<Every>>),
-        Any(Value),
+        Plain(Box<Plain>),
+        Flat {
+            #[serde(flatten)]
+            rest: BTreeMap<String, u16>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            absent: Option<u8>,
+        },
+        Any {
+            value: Value,
+        },
     }
 
     #[derive(Debug, Clone, Serialize)]
-    struct Flat {
+    struct Plain {
         #[serde(rename = "its name é")]
-        name: String,
-        #[serde(flatten)]
-        rest: BTreeMap<String, u16>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        absent: Option<u8>,
-        pair: Pair,
-        nothing: Nothing,
-        wrapped: Wrapped,
+        name: Cow<'static, str>,
+        signed: Signed,
+        large: Large,
+        flags: Vec<Option<bool>>,
+        word: Word,
+        id: Uuid,
+        address: Option<IpAddr>,
+        nothing: (),
+        letter: char,
+        either: Vec<Either>,
     }
 
     #[derive(Debug, Clone, Serialize)]
-    struct Pair(i8, u32);
+    struct Signed(i64);
     #[derive(Debug, Clone, Serialize)]
-    struct Nothing;
-    #[derive(Debug, Clone, Serialize)]
-    struct Wrapped(Option<String>);
+    struct Large(u128);
 
+    #[derive(Debug, Clone, Copy, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Word {
+        NoneOf,
+        All,
+    }
+
+    #[derive(Debug, Clone, Serialize)]
+    #[serde(untagged)]
+    enum Either {
+        Text(String),
+        Number(f64),
+    }
     /// Also texts with what is escaped: quotes, backslashes, control characters, and what only looks like it.
     fn any_text() -> impl Strategy<Value = String> {
         prop_oneof![any::<String>(), "[a-z]{0,30}", "[\\x00-\\x21\"\\\\\\x7f\u{80}\u{2028}a]{0,20}"]
     }
 
-    fn every() -> impl Strategy<Value = Every> {
-        let flat = (any_text(), prop::collection::btree_map(any_text(), any::<u16>(), 0..3), any::<Option<u8>>())
-            .prop_map(|(name, rest, absent)| Flat {
-                wrapped: Wrapped(absent.map(|_| name.clone())),
-                name,
-                rest,
-                absent,
-                pair: Pair(-1, 7),
-                nothing: Nothing,
-            });
-        let leaf = prop_oneof![
-            Just(Every::Unit),
-            Just(Every::Unknown(())),
-            (any::<u8>(), any_text()).prop_map(|(number, text)| Every::Tuple(number, text)),
-            (any::<Option<i64>>(), any::<(bool, char)>()).prop_map(|(first, second)| Every::Struct { first, second }),
-            (any::<i128>(), any::<u128>(), any::<f32>(), any::<f64>())
-                .prop_map(|(a, b, c, d)| Every::Numbers(a, b, c, d)),
-            flat.prop_map(Every::Flat),
-            any_text().prop_map(|text| Every::Any(json!({"a": [text, 1, -1.5, null, true, {}, []]}))),
-        ];
-        leaf.prop_recursive(4, 32, 4, |inner| {
-            prop_oneof![
-                inner.clone().prop_map(|inner| Every::New(Box::new(inner))),
-                prop::collection::btree_map(any_text(), prop::collection::vec(inner, 0..4), 0..4).prop_map(Every::Map),
-            ]
+    fn plain() -> impl Strategy<Value = Plain> {
+        let texts = (any_text(), any_text());
+        let word = prop_oneof![Just(Word::NoneOf), Just(Word::All)];
+        let others = (any::<Vec<Option<bool>>>(), any::<Option<IpAddr>>(), any::<char>(), any::<f64>());
+        (texts, any::<(i64, u128)>(), word, others).prop_map(|((name, text), (signed, large), word, others)| {
+            let (flags, address, letter, number) = others;
+            Plain {
+                name: name.into(),
+                signed: Signed(signed),
+                large: Large(large),
+                flags,
+                word,
+                id: Uuid::from_u128(large),
+                address,
+                nothing: (),
+                letter,
+                either: vec![Either::Text(text), Either::Number(number)],
+            }
         })
+    }
+
+    fn every() -> impl Strategy<Value = Every> {
+        prop_oneof![
+            Just(Every::Unit),
+            plain().prop_map(|plain| Every::Plain(Box::new(plain))),
+            (prop::collection::btree_map(any_text(), any::<u16>(), 0..3), any::<Option<u8>>())
+                .prop_map(|(rest, absent)| Every::Flat { rest, absent }),
+            any_text()
+                .prop_map(|text| Every::Any { value: json!({"a": [text, 1, -1.5, null, true, {}, []], "b": {}}) }),
+        ]
     }
 
     proptest! {
         #[test]
-        fn every_kind_is_written_as_serde_json_writes_it(value in every()) {
-            prop_assert_eq!(ours(&value), serde_json::to_string(&value).unwrap());
+        fn every_kind_is_written_as_serde_json_writes_it(value in every(), plain in plain()) {
+            for (ours, theirs) in [(written(&value), to_string(&value)), (written(&plain), to_string(&plain))] {
+                prop_assert_eq!(ours.unwrap(), theirs.unwrap());
+            }
         }
     }
 
     #[test]
     fn what_no_record_has_is_refused() {
-        let refused = |result: Result<(), Error>| result.unwrap_err().to_string();
+        #[derive(Serialize)]
+        enum Untagged {
+            New(u8),
+            Tuple(u8, u8),
+            Struct { a: u8 },
+        }
         let raw = serde_json::value::RawValue::from_string("1".to_owned()).unwrap();
-        assert_eq!(refused(write(&raw, &mut Vec::new())), "a record holds no JSON that is written already");
-        assert_eq!(refused(write(&BTreeMap::from([(1, 2)]), &mut Vec::new())), "a name that is no text");
+        for (refused, what) in [
+            (written(&raw), "JSON that is written already"),
+            (written(&BTreeMap::from([(1, 2)])), "a name that is no text"),
+            (written(&(1, 2)), "a tuple"),
+            (written(&Untagged::New(1)), "a variant with content"),
+            (written(&Untagged::Tuple(1, 2)), "a variant with content"),
+            (written(&Untagged::Struct { a: 1 }), "a variant with content"),
+        ] {
+            assert_eq!(refused.unwrap_err().to_string(), format!("no record has {what}"));
+        }
     }
 }

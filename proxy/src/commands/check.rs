@@ -64,15 +64,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             }
         }
     }
-    let exit = report(&outcome, &mut io::stdout().lock(), &mut io::stderr().lock())?;
+    let exit = report(&outcome, args.probe, &mut io::stdout().lock(), &mut io::stderr().lock())?;
     match &outcome {
         Ok(loaded) if args.probe => {
             let remarks = SUBJECTS.iter().flat_map(|subject| subject(&loaded.config));
             Ok(tell(remarks, &mut io::stdout().lock())?)
-        }
-        Err(_) if args.probe && exit == Exit::Fine => {
-            eprintln!("nobody was asked: that takes what is not there");
-            Ok(Exit::Failed)
         }
         Ok(_) | Err(_) => Ok(exit),
     }
@@ -104,8 +100,13 @@ fn tell(remarks: impl Iterator<Item = Remark>, out: &mut dyn Write) -> io::Resul
     })
 }
 
-/// Mistakes and warnings go to `err`, what the configuration means to `out`.
-fn report(outcome: &Result<Loaded, Diagnostics>, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
+/// Mistakes and warnings go to `err`, what the configuration means to `out`. With `probe` somebody is to be asked after it.
+fn report(
+    outcome: &Result<Loaded, Diagnostics>,
+    probe: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<Exit> {
     match outcome {
         Ok(loaded) => {
             for warning in &loaded.warnings {
@@ -120,6 +121,10 @@ fn report(outcome: &Result<Loaded, Diagnostics>, out: &mut dyn Write, err: &mut 
             writeln!(err, "{diagnostics}")?;
             if diagnostics.only_absent() {
                 writeln!(out, "no mistakes; `check` says more while the service runs")?;
+                if probe {
+                    writeln!(err, "nobody was asked: that takes what is not there")?;
+                    return Ok(Exit::Failed);
+                }
                 return Ok(Exit::Fine);
             }
             Ok(if diagnostics.unreadable { Exit::Failed } else { Exit::Usage })
@@ -136,7 +141,7 @@ mod tests {
     /// Exit code, stdout, stderr.
     fn check(outcome: &Result<Loaded, Diagnostics>) -> (Exit, String, String) {
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let code = report(outcome, &mut out, &mut err).unwrap();
+        let code = report(outcome, false, &mut out, &mut err).unwrap();
         (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
     }
 
@@ -222,10 +227,11 @@ mod tests {
     /// As the package's configuration has them: its unit is to be started after `check`, not before.
     #[test]
     fn credentials_of_a_service_that_does_not_run_are_no_mistake() {
-        let with = |path: &str, more: &str, end: &str| {
+        let parsed = |path: &str, more: &str, end: &str| {
             let listen = format!("[listen]\ntokens = [{{ name = \"a\", file = \"{path}\" }}]\n{more}");
-            check(&parse(&format!("{}{end}", MINIMAL.replacen("[listen]\n", &listen, 1))))
+            parse(&format!("{}{end}", MINIMAL.replacen("[listen]\n", &listen, 1)))
         };
+        let with = |path: &str, more: &str, end: &str| check(&parsed(path, more, end));
         let path = "/run/credentials/countersign-that-is-not.service/secret_minio-token";
         let (code, out, err) = with(path, "", "");
         assert_eq!(
@@ -238,6 +244,8 @@ mod tests {
             "{err}"
         );
         assert_eq!(err.lines().count(), 1, "{err}");
+        let probed = report(&parsed(path, "", ""), true, &mut Vec::new(), &mut Vec::new()).unwrap();
+        assert_eq!(probed, Exit::Failed, "nobody was asked");
         let route = "\n[[route]]\nname = \"r\"\nask = [\"opa\"]\nmatch = { client = [\"a\"] }\n\
                      [[route]]\nname = \"rest\"\nask = [\"opa\"]\n";
         assert_eq!(with(path, "", route).2.lines().count(), 1, "the client is not missed");

@@ -103,8 +103,7 @@ impl KeyMaker {
     /// By name, because the order of an object's members means nothing; each value list in the order sent.
     fn conditions(&self, parts: &mut Parts, request: &Request) {
         let mut counted: Vec<&(Text, Values)> = request.conditions.iter().collect();
-        // They come in order. A key that was wrong if they did not would be a wrong answer.
-        counted.sort_by(|a, b| a.0.cmp(&b.0));
+        // Both are in the order of their names.
         let mut ignored = self.ignore.names.iter().map(AsRef::as_ref).peekable();
         counted.retain(|(name, _)| {
             while ignored.next_if(|ignored: &&str| *ignored < name.as_str()).is_some() {}

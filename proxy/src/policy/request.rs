@@ -39,7 +39,8 @@ pub struct Request {
 }
 
 /// `input.conditions`: names, which are unique, with the values of each in the order sent. In the order of the names,
-/// since a record looks for two dozen of them; the order in which they were sent means nothing.
+/// since a record looks for two dozen of them and the cache key takes them by name; the order in which they were sent means
+/// nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conditions(Vec<(Text, Values)>);
 
@@ -72,9 +73,11 @@ impl From<Vec<(Text, Values)>> for Conditions {
 
 #[cfg(test)]
 impl Conditions {
-    /// In any order: for tests of the cache key, which does not rely on it.
-    pub fn edit(&mut self) -> &mut Vec<(Text, Values)> {
-        &mut self.0
+    /// Changes them in any way; they are in order again after it.
+    pub fn edit(&mut self, change: impl FnOnce(&mut Vec<(Text, Values)>)) {
+        let mut conditions = std::mem::take(&mut self.0);
+        change(&mut conditions);
+        *self = conditions.into();
     }
 }
 
