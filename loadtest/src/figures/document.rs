@@ -116,13 +116,29 @@ pub(crate) fn grouped(count: u64) -> String {
 /// What figures that are written now depend on. What cannot be found out is left out.
 pub(super) fn this_run() -> Run {
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-    let commit = output("git", &["describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]);
     let temporary = std::env::temp_dir().display().to_string();
     let disk = output("stat", &["-f", "-c", "%T", &temporary]).replace("ext2/ext3", "ext4");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let machine = format!("{}, {cores} cores, Linux {}, {disk}", processor(), kernel.trim());
-    Run { date, commit, machine }
+    Run { date, commit: commit(), machine }
+}
+
+/// That of the Countersign which `COUNTERSIGN_BIN` names, where it names one: it may be older than the checkout.
+fn commit() -> String {
+    let named = std::env::var_os("COUNTERSIGN_BIN").and_then(|binary| built_from(Path::new(&binary)));
+    named.unwrap_or_else(|| output("git", &["describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]))
+}
+
+fn built_from(binary: &Path) -> Option<String> {
+    let version = std::process::Command::new(binary).arg("--version").output().ok()?;
+    commit_in(&String::from_utf8_lossy(&version.stdout))
+}
+
+/// Of what `countersign --version` prints; `None` where it does not know.
+fn commit_in(version: &str) -> Option<String> {
+    let commit = version.lines().find_map(|line| line.strip_prefix("commit: "))?;
+    commit.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| commit.chars().take(10).collect())
 }
 
 fn processor() -> String {
@@ -142,6 +158,15 @@ fn output(program: &str, args: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Seen: figures of an older binary stood under the commit of the checkout.
+    #[test]
+    fn a_named_binary_says_what_it_was_built_from() {
+        let version = |commit: &str| format!("countersign 0.1.0\ncommit: {commit}\nfeatures: ssl\n");
+        assert_eq!(commit_in(&version("7b01a28d63bd95d4f5c3f956754507b2873459b1")).as_deref(), Some("7b01a28d63"));
+        assert_eq!(commit_in(&version("unknown")), None);
+        assert_eq!(commit_in("something else"), None);
+    }
 
     #[test]
     fn a_row_is_replaced_and_the_others_stay() {
