@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use loadtest::laboratory::kafka::Kafka;
 use loadtest::laboratory::mc::Mc;
 use loadtest::laboratory::opa::Opa;
@@ -23,38 +22,33 @@ const TOKEN: &str = "Bearer minio";
 /// A name that can be made to lead elsewhere, as DNS or a service would: what MinIO has as its plug-in's URL.
 struct Name {
     address: SocketAddr,
-    leads_to: Arc<ArcSwap<SocketAddr>>,
-    moved: watch::Sender<()>,
+    leads_to: watch::Sender<SocketAddr>,
 }
 
 impl Name {
     async fn leading_to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, leads_to) = (listener.local_addr().unwrap(), Arc::new(ArcSwap::from_pointee(target)));
-        let (moved, watched) = watch::channel(());
-        let to = leads_to.clone();
+        let address = listener.local_addr().unwrap();
+        let (leads_to, watched) = watch::channel(target);
         tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                let (target, mut moved) = (**to.load(), watched.clone());
-                moved.mark_unchanged();
-                tokio::spawn(async move {
-                    let Ok(mut server) = TcpStream::connect(target).await else { return };
-                    drop(relay(&mut client, &mut server, &mut moved).await);
-                });
+            while let Ok((client, _)) = listener.accept().await {
+                let leads_to = watched.clone();
+                tokio::spawn(async move { drop(relay(client, leads_to).await) });
             }
         });
-        Self { address, leads_to, moved }
+        Self { address, leads_to }
     }
 
     fn lead_to(&self, target: SocketAddr) {
-        self.leads_to.store(Arc::new(target));
-        self.moved.send_replace(());
+        self.leads_to.send_replace(target);
     }
 }
 
-/// Between a client and what the name led to. Old connections end with the name, as when the old server is stopped after
-/// it; not between a question and its answer, which would be a refused call.
-async fn relay(client: &mut TcpStream, server: &mut TcpStream, moved: &mut watch::Receiver<()>) -> std::io::Result<()> {
+/// Between a client and what the name leads to. Where it leads elsewhere, a client's connection goes on to there with its
+/// next question, and is never closed: a question that was sent at that very moment would be a refused call.
+async fn relay(mut client: TcpStream, mut leads_to: watch::Receiver<SocketAddr>) -> std::io::Result<()> {
+    let target = *leads_to.borrow_and_update();
+    let mut server = TcpStream::connect(target).await?;
     let (mut question, mut answer) = ([0; 16 * 1024], [0; 16 * 1024]);
     let mut is_waiting = false;
     loop {
@@ -73,7 +67,13 @@ async fn relay(client: &mut TcpStream, server: &mut TcpStream, moved: &mut watch
                     client.write_all(&answer[..length]).await?;
                 }
             },
-            _ = moved.changed(), if !is_waiting => return Ok(()),
+            moved = leads_to.changed(), if !is_waiting => {
+                if moved.is_err() {
+                    return Ok(());
+                }
+                let target = *leads_to.borrow_and_update();
+                server = TcpStream::connect(target).await?;
+            }
         }
     }
 }
@@ -206,7 +206,8 @@ async fn an_old_authorizer_is_replaced_and_no_call_fails() {
 
     // Its policy is mended; from then on there is no difference.
     policy(&opa, SAMPLE_POLICY).await;
-    client.go_on(1).await;
+    // The round that this came into, and a whole one after it: shadows are asked when the answer has left.
+    client.go_on(2).await;
     let (differed, same) = (compared(&proxy, "opa", "would_deny").await, compared(&proxy, "opa", "none").await);
     client.go_on(2).await;
     assert_eq!(compared(&proxy, "opa", "would_deny").await, differed);
@@ -237,7 +238,9 @@ fn told(records: &[serde_json::Value]) {
     assert_eq!(refused("legacy"), refused("opa"));
     let faults = records.iter().filter(|record| record["data"]["origin"] == "fault").count();
     assert_eq!(faults, 0);
-    let differences: Vec<_> = records.iter().filter(|record| kind(record, "shadow")).collect();
+    // That the old one is stopped may be a fault of what it is asked at that moment; what it says is what counts.
+    let says = |record: &&serde_json::Value| kind(record, "shadow") && record["data"]["difference"] != "fault";
+    let differences: Vec<_> = records.iter().filter(says).collect();
     assert!(!differences.is_empty());
     for difference in differences {
         assert_eq!(difference["data"]["difference"], "would_deny");
