@@ -178,7 +178,13 @@ impl Decider {
 
     /// What shadows are to be asked about `request`, which was decided like this, once its answer has left. `id` is that
     /// of its record.
-    pub fn beside(&self, request: Request, decided: &Decided, id: Uuid, trace: &trace::Context) -> Option<Box<Beside>> {
+    pub fn beside(
+        &self,
+        request: Box<Request>,
+        decided: &Decided,
+        id: Uuid,
+        trace: &trace::Context,
+    ) -> Option<Box<Beside>> {
         self.shadows.beside(&self.routes, (id, trace), request, decided)
     }
 

@@ -11,6 +11,7 @@ pub mod target;
 pub mod tokens;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -162,13 +163,16 @@ impl Front {
         self.secure.store(secure);
     }
 
-    /// One question, from its first byte to its answer. `None` where the connection is of no more use.
+    /// One question, from its first byte to its answer. Here and in what this calls, futures are pinned where they are made:
+    /// they have kilobytes, and to await or to time them would move them first. Those that most questions do not need are
+    /// boxed, so as not to make the others larger. `None` where the connection is of no more use.
     async fn serve(&self, mut session: ServerSession) -> Option<ReusableHttpStream> {
-        let (reply, whole) = match self.exchange(&mut session).await {
+        let exchanged = pin!(self.exchange(&mut session)).await;
+        let (reply, whole) = match exchanged {
             Exchange::Answered { reply, whole } => (reply, whole),
             Exchange::NoHttp => {
-                refuse_head(&mut session).await;
-                self.ended(linger(session, LINGER).await);
+                Box::pin(refuse_head(&mut session)).await;
+                self.ended(Box::pin(linger(session, LINGER)).await);
                 return None;
             }
             Exchange::Gone => return None,
@@ -178,12 +182,12 @@ impl Front {
             session.set_keepalive(None);
         }
         let is_last = session.get_keepalive().is_none();
-        let written = tokio::time::timeout(WRITE_TIMEOUT, self.write(&mut session, &reply)).await;
+        let written = tokio::time::timeout(WRITE_TIMEOUT, pin!(self.write(&mut session, &reply))).await;
         reply.left();
         self.ended(written.is_err().then_some(FrontOutcome::Unread));
         written.ok()?.ok()?;
         if !whole {
-            self.ended(linger(session, LINGER).await);
+            self.ended(Box::pin(linger(session, LINGER)).await);
             return None;
         }
         if is_last {
@@ -191,13 +195,13 @@ impl Front {
             session.set_keepalive(Some(0));
         }
         // Where the peer has said that it ends, that is said in TLS, which a peer that takes nothing can hold up.
-        let finished = tokio::time::timeout(WRITE_TIMEOUT, session.finish()).await;
+        let finished = tokio::time::timeout(WRITE_TIMEOUT, pin!(session.finish())).await;
         self.ended(finished.is_err().then_some(FrontOutcome::Unread));
         let stream = finished.ok()?.ok()??;
         if !is_last {
             return Some(stream);
         }
-        self.ended(end(stream, LINGER).await);
+        self.ended(Box::pin(end(stream, LINGER)).await);
         None
     }
 
@@ -212,7 +216,7 @@ impl Front {
         // One and the same to the end of the question.
         let options = self.options.load_full();
         let until = Instant::now() + options.read_timeout;
-        match tokio::time::timeout_at(until, session.read_request()).await {
+        match tokio::time::timeout_at(until, pin!(session.read_request())).await {
             Ok(Ok(true)) => {}
             Ok(Err(error)) if error.etype == ErrorType::InvalidHTTPHeader => {
                 self.metrics.front_request(None, FrontOutcome::Refused(Reason::MalformedRequest));
@@ -227,9 +231,9 @@ impl Front {
         let keepalive = session.get_keepalive().map(|_| options.keepalive.as_secs());
         session.set_keepalive(keepalive);
         let peer = session.client_addr().and_then(|address| address.as_inet()).copied();
-        let asked = self.asked(session, &options, until).await;
+        let asked = pin!(self.asked(session, &options, until)).await;
         let whole = !matches!(asked, Asked::Unframed { .. }) && session.is_body_done();
-        match self.reply_to(session, asked, peer).await {
+        match pin!(self.reply_to(session, asked, peer)).await {
             Some(reply) => Exchange::Answered { reply, whole },
             None => Exchange::Gone,
         }
@@ -253,7 +257,7 @@ impl Front {
         if head.headers.contains_key(header::CONTENT_ENCODING) {
             return Asked::Refused { client: Some(client), reason: Reason::UnsupportedEncoding };
         }
-        match tokio::time::timeout_at(until, read_body(session, options.max_body)).await {
+        match tokio::time::timeout_at(until, pin!(read_body(session, options.max_body))).await {
             Ok(Ok(body)) if body.is_empty() => Asked::Probe { client },
             Ok(Ok(body)) => Asked::Question { client, body },
             Ok(Err(BodyError::TooLarge)) => Asked::Refused { client: Some(client), reason: Reason::RequestTooLarge },
@@ -270,7 +274,7 @@ impl Front {
             Asked::Question { client, body } => {
                 let traceparent = session.req_header().headers.get("traceparent").map(|v| v.as_bytes().to_vec());
                 let inbound = Inbound { client: client.clone(), peer, traceparent, body, received: Instant::now() };
-                let reply = self.pipeline.answer(inbound).await;
+                let reply = pin!(self.pipeline.answer(inbound)).await;
                 self.metrics.front_request(Some(&client), outcome(&reply));
                 Some(reply)
             }
@@ -329,7 +333,8 @@ fn head(reply: &Reply) -> pingora::Result<ResponseHeader> {
 async fn refuse_head(session: &mut ServerSession) {
     let reply = Reply::refused(Reason::MalformedRequest);
     let Ok(head) = head(&reply) else { return };
-    let written = tokio::time::timeout(WRITE_TIMEOUT, session.write_error_response(head, reply.body())).await;
+    let write = Box::pin(session.write_error_response(head, reply.body()));
+    let written = tokio::time::timeout(WRITE_TIMEOUT, write).await;
     if !matches!(written, Ok(Ok(()))) {
         tracing::debug!("whoever sent no HTTP request did not wait for the answer");
     }

@@ -6,6 +6,7 @@ pub mod reply;
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -126,7 +127,8 @@ struct Case {
 
 /// What is known once it has been decided; nothing is promised to anybody yet.
 struct Judged {
-    request: Option<Request>,
+    /// Boxed: it is handed on from here a few times.
+    request: Option<Box<Request>>,
     decided: Decided,
     fresh: Option<Fresh>,
 }
@@ -167,13 +169,13 @@ impl Pipeline {
     pub async fn answer(&self, inbound: Inbound) -> Reply {
         let in_force = self.in_force.load_full();
         let deadline = inbound.received + in_force.options.deadline;
-        let Some(_place) = in_force.place(deadline).await else { return self.refuse(Reason::Overload) };
+        let Some(_place) = pin!(in_force.place(deadline)).await else { return self.refuse(Reason::Overload) };
         let _in_flight = self.metrics.decision_in_flight();
         let context = self.tracer.begin(inbound.traceparent.as_deref());
         let case = Case { in_force, id: record_id(context.started_wall), context, deadline, inbound };
 
-        let judged = guarded(self.judge(&case)).await.unwrap_or_else(|| Judged::fault(Reason::Internal));
-        let recorded = guarded(self.record(&case, judged)).await;
+        let judged = guarded(pin!(self.judge(&case))).await.unwrap_or_else(|| Judged::fault(Reason::Internal));
+        let recorded = guarded(pin!(self.record(&case, judged))).await;
         match recorded {
             Some(Ok((judged, recorded))) => self.conclude(&case, judged, recorded),
             // The spool has counted what it refused.
@@ -188,7 +190,7 @@ impl Pipeline {
     /// Parse and decide. A panic in here is caught by the caller and recorded as `internal`.
     async fn judge(&self, case: &Case) -> Judged {
         let request = match question::read(case.inbound.body.clone()) {
-            Ok(request) => request,
+            Ok(request) => Box::new(request),
             Err(reason) => return Judged::fault(reason),
         };
         if case.in_force.options.suspicious == Suspicious::Deny && !signs::signs(&request).is_empty() {
@@ -198,13 +200,13 @@ impl Pipeline {
         let decider = &case.in_force.decider;
         let ask = decider.decide(&request, &case.inbound.client, case.id, case.deadline, &case.context, &self.tracer);
         // A panic while asking must not lose what was asked: the record of a defect names the question.
-        let (decided, fresh) = guarded(ask).await.unwrap_or_else(|| (Decided::fault(Reason::Internal), None));
+        let (decided, fresh) = guarded(pin!(ask)).await.unwrap_or_else(|| (Decided::fault(Reason::Internal), None));
         Judged { request: Some(request), decided, fresh }
     }
 
     /// Builds the record and waits until it is durable. What it gives back is what was recorded.
     async fn record(&self, case: &Case, judged: Judged) -> Result<(Judged, Recorded), Reason> {
-        let durability = case.in_force.level(judged.request.as_ref());
+        let durability = case.in_force.level(judged.request.as_deref());
         let (judged, draft) = self.drafted(case, judged, durability)?;
         let began = Instant::now();
         let receipt = self.spool.append(draft, durability, case.deadline).await?;
@@ -233,7 +235,7 @@ impl Pipeline {
             time: case.context.started_wall,
             client: &case.inbound.client,
             peer: case.inbound.peer.map(|address| address.ip()),
-            request: judged.request.as_ref(),
+            request: judged.request.as_deref(),
             body: &case.inbound.body,
             decided: &judged.decided,
             latency: case.inbound.received.elapsed(),
@@ -269,7 +271,7 @@ impl Pipeline {
         tests::defect(&case.inbound.client);
         let Judged { request, decided, fresh } = judged;
         let (decision, reason) = (decided.outcome.decision(), decided.outcome.reason());
-        let purpose = request.as_ref().map(Purpose::of);
+        let purpose = request.as_deref().map(Purpose::of);
         let advisory = purpose.is_some_and(Purpose::advisory);
         let latency = case.inbound.received.elapsed();
         let kept = self.tracer.finish(
@@ -320,8 +322,9 @@ struct Recorded {
     took: Duration,
 }
 
-/// `None` where the future panicked. The panic itself is logged by the process's panic hook.
-async fn guarded<T>(work: impl Future<Output = T>) -> Option<T> {
+/// `None` where the future panicked. The panic itself is logged by the process's panic hook. It stays where it is: a future
+/// of some kilobytes would be moved into each that waits for it.
+async fn guarded<T>(work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     AssertUnwindSafe(work).catch_unwind().await.ok()
 }
 

@@ -70,7 +70,7 @@ struct Asked {
 struct Case {
     id: Uuid,
     route: Arc<str>,
-    request: Request,
+    request: Box<Request>,
     /// For the comparison, and for the record.
     outcome: Outcome,
     decided: DecidedPart,
@@ -106,7 +106,7 @@ impl Shadows {
         self: &Arc<Self>,
         routes: &Routes,
         (id, trace): (Uuid, &Context),
-        request: Request,
+        request: Box<Request>,
         decided: &Decided,
     ) -> Option<Box<Beside>> {
         if self.is_empty() || decided.calls.is_empty() {

@@ -2,6 +2,7 @@
 //! pingora times neither the wait between questions nor a whole question, only single reads. Called by pingora's
 //! listener; a connection with HTTP/2 is handed to `streams`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,7 +77,7 @@ impl ServerApp for Connections {
             let mut session = ServerSession::new_http1(stream);
             session.set_pipelining_enabled(true);
             session.set_pipelined_prefix(first);
-            next = self.front.serve(session).await.map(ReusableHttpStream::into_parts);
+            next = pin!(self.front.serve(session)).await.map(ReusableHttpStream::into_parts);
             (wait, unasked) = (self.front.options.load().keepalive, FrontOutcome::Idle);
         }
         None

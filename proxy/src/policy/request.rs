@@ -42,32 +42,47 @@ pub struct Request {
 /// since a record looks for two dozen of them and the cache key takes them by name; the order in which they were sent means
 /// nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Conditions(Vec<(Text, Values)>);
+pub struct Conditions {
+    pairs: Vec<(Text, Values)>,
+    /// The [`mark`]s of all names: most names that are looked for are not there, and few of those are looked for in vain.
+    marks: u128,
+}
+
+/// One bit, by the length and the ends of a name.
+fn mark(name: &str) -> u128 {
+    let bytes = name.as_bytes();
+    let end = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(*byte));
+    1 << ((bytes.len() * 7 + end(bytes.first()) * 3 + end(bytes.last())) % 128)
+}
 
 impl Conditions {
     pub fn iter(&self) -> std::slice::Iter<'_, (Text, Values)> {
-        self.0.iter()
+        self.pairs.iter()
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.pairs.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pairs.is_empty()
     }
 
     fn get(&self, name: &str) -> Option<&Values> {
-        let at = self.0.binary_search_by(|(key, _)| key.as_str().cmp(name)).ok()?;
-        self.0.get(at).map(|(_, values)| values)
+        if self.marks & mark(name) == 0 {
+            return None;
+        }
+        let at = self.pairs.binary_search_by(|(key, _)| key.as_str().cmp(name)).ok()?;
+        self.pairs.get(at).map(|(_, values)| values)
     }
 }
 
 impl From<Vec<(Text, Values)>> for Conditions {
-    fn from(mut conditions: Vec<(Text, Values)>) -> Self {
+    fn from(mut pairs: Vec<(Text, Values)>) -> Self {
         // MinIO sends them in order, which costs one look at each.
-        conditions.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Self(conditions)
+        pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let marks = pairs.iter().fold(0, |marks, (name, _)| marks | mark(name));
+        Self { pairs, marks }
     }
 }
 
@@ -75,9 +90,9 @@ impl From<Vec<(Text, Values)>> for Conditions {
 impl Conditions {
     /// Changes them in any way; they are in order again after it.
     pub fn edit(&mut self, change: impl FnOnce(&mut Vec<(Text, Values)>)) {
-        let mut conditions = std::mem::take(&mut self.0);
-        change(&mut conditions);
-        *self = conditions.into();
+        let mut pairs = std::mem::take(&mut self.pairs);
+        change(&mut pairs);
+        *self = pairs.into();
     }
 }
 
@@ -129,6 +144,33 @@ impl Request {
             conditions: Conditions::default(),
             claims: Claims::default(),
             unknown: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Names that are alike: of few letters, empty ones and beginnings of each other among them.
+        #[test]
+        fn what_is_there_is_found_and_nothing_else(
+            pairs in prop::collection::btree_map("[abé]{0,4}", "[a-z]{0,30}", 0..12),
+            asked in prop::collection::vec("[abé]{0,5}", 0..40),
+        ) {
+            let given = pairs.iter().rev().map(|(name, value)| (name.into(), Values::from_iter([Text::from(value)])));
+            let mut request = Request::bare("s3:GetObject");
+            request.conditions = given.collect::<Vec<_>>().into();
+            let found: BTreeMap<String, String> = asked.iter().chain(pairs.keys())
+                .filter(|name| request.has_condition(name))
+                .map(|name| (name.clone(), request.first_condition(name).unwrap().to_owned()))
+                .collect();
+            prop_assert_eq!(found, pairs);
         }
     }
 }

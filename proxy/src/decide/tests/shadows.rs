@@ -25,7 +25,7 @@ async fn answer(decider: &Arc<Decider>, request: Request) -> Decided {
     let (decided, fresh) = ask(decider, &request).await;
     fresh.into_iter().for_each(|fresh| decider.remember(fresh));
     let trace = Tracer::off().begin(None);
-    if let Some(beside) = decider.beside(request, &decided, Uuid::now_v7(), &trace) {
+    if let Some(beside) = decider.beside(Box::new(request), &decided, Uuid::now_v7(), &trace) {
         beside.begin();
     }
     decided
