@@ -37,6 +37,7 @@ pub mod spool;
 pub mod stub;
 pub mod tally;
 pub mod tree;
+pub mod upcoming;
 pub mod verify;
 pub mod waiting;
 pub mod whole;

@@ -11,7 +11,7 @@ use anyhow::bail;
 use super::{Configured, Failure, Openers, SpoolEntries, SpoolReading, Where};
 use crate::app::parts;
 use crate::audit::publisher::Entry;
-use crate::audit::scan::{EpochId, Oldest, Scan, Scanned};
+use crate::audit::scan::{Damage, EpochId, Oldest, Scan, Scanned};
 use crate::config;
 
 /// Between two looks at a spool that another process writes.
@@ -64,13 +64,27 @@ impl Iterator for Entries {
                     }
                     return Some(Ok(entry));
                 }
-                Ok(Some(Scanned::Damage(damage))) => eprintln!("countersign: records are missing here: {damage:?}"),
+                Ok(Some(Scanned::Damage(damage))) => eprintln!("countersign: {}", missing(&damage)),
                 Ok(None) if self.follow => std::thread::sleep(POLL),
                 Ok(None) => return None,
                 Err(error) => return Some(Err(error)),
             }
         }
     }
+}
+
+/// For standard error, between the records.
+fn missing(damage: &Damage) -> String {
+    let Damage { epoch, chain, segment, offset, bytes, first_seq, last_seq, before: _ } = damage;
+    let records = if first_seq == last_seq {
+        format!("record {first_seq} of chain {chain} is")
+    } else {
+        format!("records {first_seq} to {last_seq} of chain {chain} are")
+    };
+    // No bytes: nothing stands where they were, or their file is gone.
+    let place =
+        if *bytes > 0 { format!("{bytes} bytes at {offset} of {segment} cannot be read, ") } else { String::new() };
+    format!("{records} missing here: {place}in epochs/{}", epoch.as_str())
 }
 
 impl SpoolReading for Entries {
@@ -86,6 +100,20 @@ impl SpoolReading for Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn missing_records_are_told_with_their_place() {
+        let epoch = EpochId::new(1_795_439_107_000, 0x9c1e);
+        let (chain, segment) = ("i/9c1e".into(), "184467-000003".to_owned());
+        let mut damage =
+            Damage { epoch, chain, segment, offset: 8192, bytes: 512, first_seq: 17, last_seq: 20, before: None };
+        let (place, epoch) =
+            ("512 bytes at 8192 of 184467-000003 cannot be read", "epochs/1795439107000-0000000000009c1e");
+        let told = format!("records 17 to 20 of chain i/9c1e are missing here: {place}, in {epoch}");
+        assert_eq!(missing(&damage), told);
+        (damage.last_seq, damage.bytes) = (17, 0);
+        assert_eq!(missing(&damage), format!("record 17 of chain i/9c1e is missing here: in {epoch}"));
+    }
 
     #[test]
     fn a_configuration_with_mistakes_is_64_and_one_that_is_not_there_2() {
