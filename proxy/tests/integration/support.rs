@@ -8,6 +8,7 @@ pub mod records;
 pub mod stand;
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use loadtest::laboratory::{Laboratory, countersign};
@@ -340,9 +341,11 @@ pub fn value(metrics: &str, series: &str) -> Option<f64> {
     line.split(" # ").next()?.rsplit(' ').next()?.parse().ok()
 }
 
-/// The binary that users run.
+/// The binary that users run: the one of this build, or that which `COUNTERSIGN_BIN` names, so that a release can be
+/// tested as it is.
 pub fn binary() -> &'static str {
-    env!("CARGO_BIN_EXE_countersign")
+    static NAMED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("COUNTERSIGN_BIN").ok());
+    NAMED.as_deref().unwrap_or(env!("CARGO_BIN_EXE_countersign"))
 }
 
 /// A number of the environment, for longer runs. One that is none fails the test, instead of running as if it were not set.
