@@ -41,7 +41,7 @@ impl Text {
     pub fn of_file(path: &Path) -> Result<Self, CertificateError> {
         let bytes = small_file::content(path, LARGEST)
             .map_err(|error| CertificateError::Unreadable { path: path.to_owned(), error })?;
-        Ok(Self { from: path.to_owned(), bytes: Zeroizing::new(bytes) })
+        Ok(Self { from: path.to_owned(), bytes })
     }
 
     /// Written out in a setting.

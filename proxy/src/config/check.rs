@@ -102,7 +102,7 @@ fn file(table: &Table<'_>, key: &str) -> Option<PemFile> {
         return None;
     }
     match small_file::content(&path, certificates::LARGEST) {
-        Ok(content) => Some(PemFile { path, sha256: hex::encode(Sha256::digest(content)) }),
+        Ok(content) => Some(PemFile { path, sha256: hex::encode(Sha256::digest(&*content)) }),
         Err(error) => {
             table.error(key, format!("cannot read `{}`: {}", shown(&path.to_string_lossy()), plain(&error)));
             None

@@ -132,7 +132,7 @@ pub fn file(path: &str) -> Result<(Zeroizing<String>, Kept), String> {
 
 /// The content and who may read it.
 fn read_file(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, Kept)> {
-    let content = Zeroizing::new(content(path, MOST)?);
+    let content = content(path, MOST)?;
     Ok((content, Kept::of(&fs::metadata(path)?)))
 }
 

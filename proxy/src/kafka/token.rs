@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rdkafka::client::OAuthToken;
-use secrecy::zeroize::Zeroizing;
 use serde::Deserialize;
 
 use crate::small_file::content;
@@ -42,9 +41,8 @@ pub(super) fn current(config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>
 }
 
 fn read(path: &str) -> Result<String, String> {
-    let content = Zeroizing::new(
-        content(Path::new(path), LONGEST).map_err(|error| format!("cannot read the token file `{path}`: {error}"))?,
-    );
+    let content =
+        content(Path::new(path), LONGEST).map_err(|error| format!("cannot read the token file `{path}`: {error}"))?;
     let text = std::str::from_utf8(&content).map_err(|_| format!("the token file `{path}` is not text"))?;
     Ok(text.trim().to_owned())
 }

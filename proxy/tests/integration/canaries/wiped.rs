@@ -121,6 +121,9 @@ async fn what_was_replaced_is_wiped() {
     // The control: what is in use is there, and is found.
     assert_eq!(present(&proxy, &old.0.kept()), ["listen.tokens", "admin.token", "authorizer.token", "listen.tls.key"]);
     assert_eq!(present(&proxy, &new.0.kept()), [""; 0]);
+    // Soon after it was read: later the place of what was not wiped may be somebody else's.
+    assert!(!old.0.lines.is_empty());
+    assert_eq!(present(&proxy, &old.0.lines), [""; 0]);
 
     new.1.write(house.path(), "listener");
     for (name, text) in new.0.files() {
