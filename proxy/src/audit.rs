@@ -37,7 +37,6 @@ pub mod spool;
 pub mod stub;
 pub mod tally;
 pub mod tree;
-pub mod upcoming;
 pub mod verify;
 pub mod waiting;
 pub mod whole;

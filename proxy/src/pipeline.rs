@@ -197,7 +197,6 @@ impl Pipeline {
             let decided = Decided::fault(Reason::SuspiciousRequest);
             return Judged { request: Some(request), decided, fresh: None };
         }
-        let _coming = self.spool.expect();
         let decider = &case.in_force.decider;
         let ask = decider.decide(&request, &case.inbound.client, case.id, case.deadline, &case.context, &self.tracer);
         // A panic while asking must not lose what was asked: the record of a defect names the question.

@@ -18,7 +18,6 @@ use crate::audit::inventory::Inventory;
 use crate::audit::keys::SigningKey;
 use crate::audit::lifecycle::{Event, Refusals};
 use crate::audit::recent::Recent;
-use crate::audit::upcoming::Upcoming;
 use crate::audit::waiting::{Late, Waiter, Waiting};
 use crate::metrics::Metrics;
 use crate::policy::privacy::Privacy;
@@ -154,8 +153,6 @@ pub struct Shared {
     pub available: AtomicBool,
     /// The first try to open has not ended: what is queued is decided by what comes of it.
     pub starting: AtomicBool,
-    /// Questions that are being decided: their records are next.
-    pub upcoming: Upcoming,
     /// `close` was called, or the writer is gone.
     pub closed: AtomicBool,
     pub unavailable: AtomicU64,
@@ -207,7 +204,6 @@ impl Shared {
             metrics,
             available: AtomicBool::new(false),
             starting: AtomicBool::new(true),
-            upcoming: Upcoming::default(),
             closed: AtomicBool::new(false),
             unavailable: AtomicU64::new(0),
             timeout: AtomicU64::new(0),

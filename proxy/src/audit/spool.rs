@@ -23,7 +23,6 @@ use crate::audit::lifecycle::{Event, Refusals};
 use crate::audit::recent::Noted;
 use crate::audit::shadow::ShadowData;
 use crate::audit::shared::Shared;
-use crate::audit::upcoming::Coming;
 use crate::audit::writer::{Append, Item, Writer, refuse_all};
 use crate::metrics::Metrics;
 use crate::policy::verdict::{Durability, Reason};
@@ -112,11 +111,6 @@ impl Spool {
             .map_err(StartError::Thread)?;
         let keeper = Arc::new(KeeperThread { stop, thread: Mutex::new(Some(thread)) });
         Ok((Self { shared: shared.clone(), queue, keeper }, Backlog::new(shared)))
-    }
-
-    /// A question is being decided, until what this returns is dropped: its record may be worth waiting for.
-    pub fn expect(&self) -> Coming<'_> {
-        self.shared.upcoming.expect(&*self.shared.clock)
     }
 
     /// Waits until the record is durable at `level`. Cancelling the wait does not cancel the record.

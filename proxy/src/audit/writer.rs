@@ -172,7 +172,6 @@ impl Writer {
         while !self.finished {
             match queue.recv_timeout(self.until_next()) {
                 Ok(item) => {
-                    self.wait_for_more(&item);
                     items.push(item);
                     items.extend(queue.try_iter().take(MAX_BATCH - 1));
                 }
@@ -182,15 +181,6 @@ impl Writer {
             self.turn(&mut items);
         }
         refuse_all(&self.shared, queue);
-    }
-
-    /// A record that is to be synced waits a little for those that will come anyway. Asleep, so that none of them wakes this
-    /// thread.
-    fn wait_for_more(&self, first: &Item) {
-        let is_synced = matches!(first, Item::Record(append) if append.level != Durability::Written);
-        if let Some(wait) = self.shared.upcoming.worth_waiting().filter(|_| is_synced) {
-            std::thread::sleep(wait);
-        }
     }
 
     /// One step: everything in `items` is decided when it returns, or waits for a sync that is due.

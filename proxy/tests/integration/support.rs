@@ -344,7 +344,13 @@ pub fn value(metrics: &str, series: &str) -> Option<f64> {
 /// The binary that users run: the one of this build, or that which `COUNTERSIGN_BIN` names, so that a release can be
 /// tested as it is.
 pub fn binary() -> &'static str {
-    static NAMED: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("COUNTERSIGN_BIN").ok());
+    static NAMED: LazyLock<Option<String>> = LazyLock::new(|| {
+        let named = std::env::var_os("COUNTERSIGN_BIN")?;
+        // Children have other directories. One that is not there must not mean that another one is tested.
+        let path =
+            std::fs::canonicalize(&named).unwrap_or_else(|error| panic!("COUNTERSIGN_BIN is {named:?}: {error}"));
+        Some(path.into_os_string().into_string().unwrap())
+    });
     NAMED.as_deref().unwrap_or(env!("CARGO_BIN_EXE_countersign"))
 }
 

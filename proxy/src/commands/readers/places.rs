@@ -76,6 +76,8 @@ impl Iterator for Entries {
 /// For standard error, between the records.
 fn missing(damage: &Damage) -> String {
     let Damage { epoch, chain, segment, offset, bytes, first_seq, last_seq, before: _ } = damage;
+    // As it stands in a file, which may be anybody's: nothing of it may reach the terminal as a command.
+    let (chain, segment) = (chain.escape_debug(), segment.escape_debug());
     let records = if first_seq == last_seq {
         format!("record {first_seq} of chain {chain} is")
     } else {
@@ -111,6 +113,9 @@ mod tests {
             ("512 bytes at 8192 of 184467-000003 cannot be read", "epochs/1795439107000-0000000000009c1e");
         let told = format!("records 17 to 20 of chain i/9c1e are missing here: {place}, in {epoch}");
         assert_eq!(missing(&damage), told);
+        damage.chain = "i\u{1b}[2J".into();
+        assert!(missing(&damage).starts_with("records 17 to 20 of chain i\\u{1b}[2J are"), "{}", missing(&damage));
+        damage.chain = "i/9c1e".into();
         (damage.last_seq, damage.bytes) = (17, 0);
         assert_eq!(missing(&damage), format!("record 17 of chain i/9c1e is missing here: in {epoch}"));
     }
