@@ -41,8 +41,9 @@ async fn every_command_of_the_page_works() {
             return;
         }
     };
-    let mut shell = Command::new("bash");
-    shell.args(["-eu", "-c", &script(&environment)]).current_dir(home.path()).env("HOME", home.path());
+    // Seen: a command that was not there, in a loop that waits until it succeeds.
+    let mut shell = Command::new("timeout");
+    shell.args(["600", "bash", "-eu", "-c", &script(&environment)]).current_dir(home.path()).env("HOME", home.path());
     shell.stdin(Stdio::null()).env_remove("COUNTERSIGN_CONFIG");
     let ran = tokio::task::spawn_blocking(move || shell.output()).await.unwrap().unwrap();
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
