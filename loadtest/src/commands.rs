@@ -15,6 +15,8 @@ pub enum Command {
     Peers(prove::Peers),
     S3(prove::S3),
     Scale(prove::Scale),
+    Builds(prove::Builds),
+    Profile(prove::Profile),
     #[command(hide = true)]
     Peer(peers::Command),
     Figures(figures::Command),
@@ -44,6 +46,8 @@ impl Command {
             Self::Peers(peers) => peers.run(),
             Self::S3(s3) => s3.run(),
             Self::Scale(scale) => scale.run(),
+            Self::Builds(builds) => builds.run(),
+            Self::Profile(profile) => profile.run(),
             Self::Peer(peer) => peer.run(),
             Self::Figures(figures) => figures.run(),
             Self::Pictures(pictures) => pictures.run(),

@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 pub use document::{Command, rendered, rows};
 pub use timed::Timed;
 
-pub(crate) use document::grouped;
+pub(crate) use document::{grouped, show};
+pub(crate) use timed::OTHERS;
+
+/// The page of what was timed, from where a checkout begins.
+pub(crate) const PERFORMANCE: &str = "docs/PERFORMANCE.md";
 
 /// One claim of one run.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub struct Run {
     pub date: String,
     /// Of the working copy, with `+` where it was changed.
     pub commit: String,
-    /// Processor, cores, kernel, file system of temporary files.
+    /// Processor, cores, kernel, file system of what was written to.
     pub machine: String,
 }
 
@@ -73,7 +77,7 @@ impl Claim {
     pub fn write(&self) -> io::Result<()> {
         let directory = directory();
         fs::create_dir_all(&directory)?;
-        let claim = Self { run: document::this_run(), ..self.clone() };
+        let claim = Self { run: document::this_run(&std::env::temp_dir()), ..self.clone() };
         let text = serde_json::to_string_pretty(&claim)?;
         fs::write(directory.join(format!("{}.json", self.name)), text)
     }

@@ -36,6 +36,7 @@ mod http2;
 mod mix;
 mod pace;
 mod report;
+mod setting;
 mod tally;
 mod target;
 mod transport;
@@ -47,6 +48,7 @@ pub use command::Command;
 pub use compare::Command as Compare;
 pub use mix::Mix;
 pub use report::{End, Latency, Report, Seen};
+pub use setting::Setting;
 
 use crate::question::Question;
 use answer::Wanted;
@@ -213,6 +215,7 @@ impl Load {
             tally,
             start,
             measure_from,
+            end,
             wanted: Wanted { decision: self.remember, reason: self.remember || self.reasons, bodiless: self.bodiless },
             timeout: self.timeout,
         });
@@ -223,7 +226,26 @@ impl Load {
                 workers.spawn(worker::work(Arc::clone(&shared), http2.clone()));
             }
         }
-        Ok(Running { shared, workers, connections: self.connections, rate: self.rate, end })
+        Ok(Running { shared, workers, setting: self.setting() })
+    }
+
+    /// What the report says of it.
+    fn setting(&self) -> Setting {
+        let (objects, accounts, hits) = self.mix.counts();
+        Setting {
+            url: self.url.clone(),
+            protocol: if self.speaking.http2 { "HTTP/2" } else { "HTTP/1.1" }.to_owned(),
+            connections: self.connections,
+            streams: self.streams,
+            rate: self.rate,
+            warm_up_seconds: self.warm_up.as_secs_f64(),
+            timeout_seconds: self.timeout.as_secs_f64(),
+            threads: tokio::runtime::Handle::current().metrics().num_workers(),
+            questions: self.mix.told(),
+            objects,
+            accounts,
+            hits,
+        }
     }
 }
 
@@ -232,9 +254,7 @@ impl Load {
 pub struct Running {
     shared: Arc<Shared>,
     workers: JoinSet<()>,
-    connections: usize,
-    rate: Option<f64>,
-    end: Option<Instant>,
+    setting: Setting,
 }
 
 impl Running {
@@ -267,10 +287,10 @@ impl Running {
         }
         let now = Instant::now();
         self.shared.pace.stop();
-        let until = self.end.map_or(now, |end| now.min(end));
+        let until = self.shared.end.map_or(now, |end| now.min(end));
         let time = until.saturating_duration_since(self.shared.measure_from);
         let unsent = self.shared.pace.unsent(now);
-        Ok(self.shared.tally.lock().report(self.connections, self.rate, time, unsent))
+        self.shared.tally.lock().report(self.setting.clone(), time, unsent)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,15 +16,18 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 
 mod aside;
 mod bare;
+mod builds;
 mod bulkhead;
 mod catch_up;
 mod countersign;
 mod drips;
 mod expiry;
+mod machine;
 mod memory;
 mod outcome;
 mod peers;
 mod process;
+mod profile;
 mod ratios;
 mod roster;
 mod s3;
@@ -32,16 +35,19 @@ mod scale;
 mod scrape;
 mod shadow;
 mod telemetry;
+mod told;
 mod turns;
 mod verify;
 
-use crate::figures::Timed;
+pub use builds::Command as Builds;
 pub use outcome::{Bound, Limit, Outcome, Row};
+pub use profile::Command as Profile;
 pub use ratios::Command as Peers;
 pub use s3::Command as S3;
 pub use scale::Command as Scale;
 
 pub(crate) use outcome::mebibytes;
+use told::{Run, told};
 
 /// How long and how hard.
 #[derive(Debug, Clone, clap::Args)]
@@ -76,8 +82,6 @@ impl Default for Options {
     }
 }
 
-/// Processes that run or wait for the disk, on the average of a minute: more disturb what is measured.
-const BUSY: f64 = 0.5;
 /// For something to happen that was set off.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked for.
@@ -190,9 +194,10 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let scenario = SCENARIOS.iter().find(|scenario| scenario.name == self.scenario);
         let scenario = scenario.with_context(|| format!("`{}` is no scenario", self.scenario))?;
-        let load = load_before()?;
+        let busy = machine::busy_before()?;
         let outcome = interruptible((scenario.prove)(&self.options))?;
-        told(&outcome, self.json.as_deref(), &format!("prove {} {}", scenario.name, self.options), load)?;
+        let arguments = format!("prove {} {}", scenario.name, self.options);
+        told(&outcome, self.json.as_deref(), &Run { options: &self.options, arguments, busy, whole: true })?;
         Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }
@@ -211,31 +216,6 @@ pub(crate) fn interruptible<T>(measuring: impl Future<Output = anyhow::Result<T>
     })
 }
 
-/// What else this machine has been doing for a minute, which is measured along. A run on a busy one is marked by it.
-fn load_before() -> anyhow::Result<f64> {
-    let text = std::fs::read_to_string("/proc/loadavg")?;
-    let load: f64 = text.split(' ').next().and_then(|load| load.parse().ok()).context("`/proc/loadavg` has no load")?;
-    if load > BUSY {
-        eprintln!("this machine is busy (load {load}): the figures will be about that, too");
-    }
-    Ok(load)
-}
-
-/// For people on standard output, for programs in a file if one is named, for `loadtest figures` in `target/figures`.
-pub(crate) fn told(outcome: &Outcome, json: Option<&Path>, arguments: &str, load: f64) -> anyhow::Result<()> {
-    println!("{outcome}");
-    let command = format!("cargo run --release -p loadtest -- {arguments}");
-    Timed::of(outcome, &command)
-        .setting("load before", &load.to_string())
-        .write()
-        .context("cannot keep the figures")?;
-    if let Some(file) = json {
-        let json = serde_json::to_string_pretty(outcome)?;
-        std::fs::write(file, json + "\n").with_context(|| format!("cannot write `{}`", file.display()))?;
-    }
-    Ok(())
-}
-
 /// An option with these values, as it is typed; nothing without any.
 fn typed<T: clap::ValueEnum>(option: &str, values: &[T]) -> String {
     let values: Vec<_> = values.iter().filter_map(clap::ValueEnum::to_possible_value).collect();
@@ -247,8 +227,11 @@ fn typed<T: clap::ValueEnum>(option: &str, values: &[T]) -> String {
 impl fmt::Display for Options {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let default = Self::default();
-        let Self { rounds, seconds, warm_up, connections, spool_in: _, records, keys } = self;
+        let Self { rounds, seconds, warm_up, connections, spool_in, records, keys } = self;
         write!(out, "--rounds {rounds} --seconds {seconds} --warm-up {warm_up} --connections {connections}")?;
+        if *spool_in != default.spool_in {
+            write!(out, " --spool-in {}", spool_in.display())?;
+        }
         if *records != default.records {
             write!(out, " --records {records}")?;
         }
@@ -277,6 +260,8 @@ mod tests {
         let options = Options { rounds: 2, seconds: 0.5, keys: 2000, ..Options::default() };
         let told = "--rounds 2 --seconds 0.5 --warm-up 1 --connections 64 --keys 2000";
         assert_eq!(options.to_string(), told);
+        let elsewhere = Options { spool_in: "/srv/disk".into(), ..options };
+        assert!(elsewhere.to_string().ends_with(" --connections 64 --spool-in /srv/disk --keys 2000"));
         assert_eq!(typed("--call", &[s3::Call::Head, s3::Call::MultiDelete]), " --call head,multi-delete");
         assert_eq!(typed::<s3::Call>("--call", &[]), "");
     }

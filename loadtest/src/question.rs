@@ -5,6 +5,7 @@
 //! use it where they need a body that a real server could have sent.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::SystemTime;
 
 use serde::Serialize;
@@ -156,6 +157,15 @@ impl Question {
             conditions.insert("Via", "1.1 gateway ".chars().cycle().take(length).collect());
         }
         conditions.into_iter().map(|(key, value)| (key, [value])).collect()
+    }
+}
+
+/// In words, for a report.
+impl fmt::Display for Question {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { account, action, bucket, object, deny_only, size: _ } = self;
+        let deny_only = if *deny_only { ", deny only" } else { "" };
+        write!(out, "{action} {bucket}/{object} by {account}{deny_only}, {} bytes", self.template().size())
     }
 }
 

@@ -10,7 +10,7 @@ use std::{fs, io};
 use anyhow::Context;
 
 use super::timed::{self, Timed};
-use super::{Claim, Run, directory};
+use super::{Claim, PERFORMANCE, Run, directory};
 
 const BEGIN: &str = "<!-- figures: written by `loadtest figures` -->";
 const END: &str = "<!-- end -->";
@@ -24,7 +24,7 @@ pub struct Command {
     #[arg(long, default_value = "docs/RELIABILITY.md")]
     document: PathBuf,
     /// The document with the tables of what was timed
-    #[arg(long, default_value = "docs/PERFORMANCE.md")]
+    #[arg(long, default_value = PERFORMANCE)]
     performance: PathBuf,
 }
 
@@ -45,6 +45,11 @@ fn rewrite(path: &Path, render: impl FnOnce(&str) -> Option<String>) -> anyhow::
     let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let written = render(&text).with_context(|| format!("`{}` has no table of figures", path.display()))?;
     fs::write(path, written).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// One timed scenario into its page.
+pub(crate) fn show(timed: &Timed, page: &Path) -> anyhow::Result<()> {
+    rewrite(page, |text| timed::rendered(text, std::slice::from_ref(timed)))
 }
 
 /// Everything of one kind that runs have left.
@@ -113,11 +118,10 @@ pub(crate) fn grouped(count: u64) -> String {
     text
 }
 
-/// What figures that are written now depend on. What cannot be found out is left out.
-pub(super) fn this_run() -> Run {
+/// What figures depend on that are written now, of a run that wrote to this directory. What cannot be found out is left out.
+pub(super) fn this_run(written: &Path) -> Run {
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-    let temporary = std::env::temp_dir().display().to_string();
-    let disk = output("stat", &["-f", "-c", "%T", &temporary]).replace("ext2/ext3", "ext4");
+    let disk = output("stat", &["-f", "-c", "%T", &written.display().to_string()]).replace("ext2/ext3", "ext4");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let machine = format!("{}, {cores} cores, Linux {}, {disk}", processor(), kernel.trim());

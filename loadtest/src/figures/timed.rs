@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,12 @@ use crate::prove::{Limit, Outcome, Row};
 const CLAIMS: &str = "<!-- claims: written by `loadtest figures` -->\n";
 const END: &str = "<!-- end -->";
 const CLAIMS_HEAD: &str = "| claim | must be | found | rounds | met | command | run |\n|---|---|---|---|---|---|---|\n";
-const TABLE_HEAD: &str = "| | a second | rounds | p50 µs | p99 µs | p99.9 µs | CPU µs each | resident MiB | client busy |\n\
+const TABLE_HEAD: &str = "| | a second | p50 µs | p99 µs | p99.9 µs | CPU µs each | resident MiB | client busy | idle, interrupts, stolen |\n\
                           |---|---|---|---|---|---|---|---|---|\n";
+/// Of the claims between those of one table, below it.
+const JUDGED_HEAD: &str = "\n| claim | must be | found | rounds | met |\n|---|---|---|---|---|\n";
+/// The setting that says how quiet the machine was.
+pub(crate) const OTHERS: &str = "others before";
 
 /// One scenario of one run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,12 +60,14 @@ impl Timed {
     }
 
     /// Into `target/figures/timed`, over what an earlier run left.
-    pub fn write(&self) -> io::Result<()> {
+    /// `disk` is where the run's spools were.
+    pub fn write(&self, disk: &Path) -> io::Result<Self> {
         let directory = directory().join("timed");
         fs::create_dir_all(&directory)?;
         let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let timed = Self { run: document::this_run(), at, ..self.clone() };
-        fs::write(directory.join(format!("{}.json", self.name)), serde_json::to_string_pretty(&timed)?)
+        let timed = Self { run: document::this_run(disk), at, ..self.clone() };
+        fs::write(directory.join(format!("{}.json", self.name)), serde_json::to_string_pretty(&timed)?)?;
+        Ok(timed)
     }
 }
 
@@ -86,31 +93,40 @@ fn claims(document: &str, sorted: &[&Timed]) -> Option<String> {
     let (old, after) = rest.split_once(END)?;
     let name = |line: &str| line.strip_prefix("| ")?.split_once(" | ").map(|(name, _)| name.to_owned());
     let old = old.lines().skip(CLAIMS_HEAD.lines().count());
-    let mut rows: BTreeMap<String, String> = old.filter_map(|line| Some((name(line)?, line.to_owned()))).collect();
+    // Those of one scenario stand together, by its name.
+    let of = |line: &str| (scenario(line.split(" | ").nth(5).unwrap_or_default()), line.to_owned());
+    let mut rows: BTreeMap<String, _> = old.filter_map(|line| Some((name(line)?, of(line)))).collect();
     for timed in sorted {
         for limit in &timed.limits {
             let row = claim(timed, limit);
-            rows.extend(name(&row).map(|name| (name, row)));
+            rows.extend(name(&row).map(|name| (name, of(&row))));
         }
     }
-    let lines: String = rows.into_values().map(|line| format!("{line}\n")).collect();
+    let mut rows: Vec<_> = rows.into_values().collect();
+    rows.sort();
+    let lines: String = rows.into_iter().map(|(_, line)| format!("{line}\n")).collect();
     Some(format!("{before}{CLAIMS}{CLAIMS_HEAD}{lines}{END}{after}"))
 }
 
+/// Of a command in a cell: what is behind `prove`, or its first word.
+fn scenario(command: &str) -> String {
+    let mut words = command.trim_matches('`').split(' ').filter(|word| *word != "prove");
+    words.next().unwrap_or_default().to_owned()
+}
+
 fn claim(timed: &Timed, limit: &Limit) -> String {
-    let Limit { what, value, bound, holds, spread } = limit;
+    let Run { date, commit, machine } = &timed.run;
+    let others = timed.setting.get(OTHERS).map_or(String::new(), |cores| format!(", others before {cores}"));
+    let cells = [format!("`{}`", short(&timed.command)), format!("{date}, {commit}, {machine}{others}")];
+    format!("{} {} |", judged(limit), cells.map(|text| cell(&text)).join(" | "))
+}
+
+/// The first five cells of a claim.
+fn judged(limit: &Limit) -> String {
+    let Limit { what, value: _, bound, holds, spread } = limit;
     let rounds = spread.map_or("".to_owned(), |[low, high]| format!("{low:.2} – {high:.2}"));
     let met = if *holds { "yes" } else { "**no**" };
-    let Run { date, commit, machine } = &timed.run;
-    let cells = [
-        what.clone(),
-        bound.to_string(),
-        format!("{value:.2}"),
-        rounds,
-        met.to_owned(),
-        format!("`{}`", short(&timed.command)),
-        format!("{date}, {commit}, {machine}"),
-    ];
+    let cells = [what.clone(), bound.to_string(), limit.found(), rounds, met.to_owned()];
     format!("| {} |", cells.map(|text| cell(&text)).join(" | "))
 }
 
@@ -123,26 +139,40 @@ fn table(timed: &Timed) -> String {
     let mut text = TABLE_HEAD.to_owned();
     for row in &timed.rows {
         let Row { contender, per_second, p50_us, p99_us, p999_us, cpu_us, client_busy, resident, .. } = row;
-        let least = row.rates.iter().copied().reduce(f64::min).unwrap_or(*per_second);
-        let most = row.rates.iter().copied().reduce(f64::max).unwrap_or(*per_second);
+        let cores = [row.idle_cores, row.interrupt_cores, row.stolen_cores];
         let cells = [
             contender.clone(),
-            whole(*per_second),
-            format!("{} – {}", whole(least), whole(most)),
-            some(*p50_us, 0),
-            some(*p99_us, 0),
-            some(*p999_us, 0),
-            some(*cpu_us, 1),
+            spread(*per_second, &row.rates, whole),
+            spread(*p50_us, &row.p50s, whole),
+            spread(*p99_us, &row.p99s, whole),
+            spread(*p999_us, &row.p999s, whole),
+            spread(*cpu_us, &row.cpus, |value| format!("{value:.1}")),
             some(crate::prove::mebibytes(*resident), 1),
             some(*client_busy, 2),
+            if cores == [0.0; 3] { String::new() } else { cores.map(|cores| format!("{cores:.2}")).join(", ") },
         ];
         // Writing to a string cannot fail.
         writeln!(text, "| {} |", cells.map(|text| cell(&text)).join(" | ")).ok();
+    }
+    if !timed.limits.is_empty() {
+        let judged: String = timed.limits.iter().map(|limit| judged(limit) + "\n").collect();
+        text.push_str(JUDGED_HEAD);
+        text.push_str(&judged);
     }
     let setting: Vec<_> = timed.setting.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let Run { date, commit, machine } = &timed.run;
     writeln!(text, "\n`{}`; {}. {date}, {commit}, {machine}.", short(&timed.command), setting.join("; ")).ok();
     text
+}
+
+/// The middle, and the least and the most of the rounds; nothing where there is none.
+fn spread(middle: f64, rounds: &[f64], told: fn(f64) -> String) -> String {
+    if middle == 0.0 {
+        return String::new();
+    }
+    let least = rounds.iter().copied().reduce(f64::min).unwrap_or(middle);
+    let most = rounds.iter().copied().reduce(f64::max).unwrap_or(middle);
+    format!("{} ({} – {})", told(middle), told(least), told(most))
 }
 
 /// A number with so many decimals; nothing where there is none.
@@ -184,7 +214,8 @@ mod tests {
         let text = rendered(&document, &all).unwrap();
         let claim = "| ratio | at least 2 | 1.50 | 1.00 – 3.00 | **no** | `peers` | 2026-01-02, abc, m |\n";
         assert!(text.contains(claim) && text.contains("| kept | old |\n"), "{text}");
-        assert!(text.contains("| a \\| b | 12,345 | 9 – 12,345 |  |"), "{text}");
+        assert!(text.contains("| a \\| b | 12,345 (9 – 12,345) |  |"), "{text}");
+        assert!(text.contains("| ratio | at least 2 | 1.50 | 1.00 – 3.00 | **no** |\n\n`peers`"), "{text}");
         assert!(text.contains("\nstays\n") && text.ends_with("tail\n") && !text.contains("\nold\n"), "{text}");
         assert!(text.contains("`peers`; connections 64. 2026-01-02, abc, m."), "{text}");
         assert_eq!(rendered(&text, &all).unwrap(), text);

@@ -11,8 +11,10 @@ use super::mix::MAX_ACCOUNTS;
 use super::{Load, Mix, QUESTION_SIZE, Report};
 use crate::question::Question;
 
-/// How often progress is shown.
+/// How often progress is shown on a terminal.
 const TICK: Duration = Duration::from_millis(200);
+/// How often a line says it elsewhere, in a log.
+const LINE: Duration = Duration::from_secs(5);
 
 /// Ask a decision endpoint MinIO's questions and measure the answers
 #[derive(Debug, clap::Args)]
@@ -126,22 +128,27 @@ impl Command {
     }
 }
 
-/// Runs it, with a bar where standard error is a terminal and nothing elsewhere.
+/// Runs it, with a bar where standard error is a terminal and a line now and then elsewhere.
 async fn watched(load: Load, time: Duration) -> anyhow::Result<Report> {
     let running = load.start().await?;
     let length = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let bar = ProgressBar::new(length).with_style(ProgressStyle::with_template("{wide_bar} {msg}")?);
+    let tick = if bar.is_hidden() { LINE } else { TICK };
     let began = Instant::now();
     let mut last = (began, 0);
     while began.elapsed() < time {
-        tokio::time::sleep(TICK.min(time.saturating_sub(began.elapsed()))).await;
+        tokio::time::sleep(tick.min(time.saturating_sub(began.elapsed()))).await;
         let (now, answers) = (Instant::now(), running.answers());
         let since = now.duration_since(last.0).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 answers")]
         let rate = (answers - last.1) as f64 / since.max(f64::EPSILON);
         last = (now, answers);
-        bar.set_position(u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX).min(length));
-        bar.set_message(format!("{answers} answers, {rate:.0}/s"));
+        let (passed, said) = (began.elapsed(), format!("{answers} answers, {rate:.0}/s"));
+        bar.set_position(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).min(length));
+        if bar.is_hidden() && passed < time {
+            eprintln!("{:.0} s of {:.0} s: {said}", passed.as_secs_f64(), time.as_secs_f64());
+        }
+        bar.set_message(said);
     }
     bar.finish_and_clear();
     running.wait().await

@@ -43,7 +43,11 @@ enum Good {
 impl Command {
     /// 0: nothing is worse; 1: something is.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let figures = figures(&read(&self.before)?, &read(&self.after)?);
+        let (before, after) = (read(&self.before)?, read(&self.after)?);
+        for unlike in before.setting.unlike(&after.setting) {
+            eprintln!("the two loads are not alike: {unlike}");
+        }
+        let figures = figures(&before, &after);
         println!("{:<16}{:>14}{:>14}{:>8}", "", "before", "after", "ratio");
         for figure in &figures {
             let Figure { name, before, after, .. } = figure;
@@ -119,7 +123,9 @@ mod tests {
 
     fn report(allow: u64, deny: u64, statuses: &str) -> Report {
         let text = format!(
-            r#"{{"connections":1,"rate":null,"seconds":1.0,"allow":{allow},"deny":{deny},"other":0,"statuses":{statuses},
+            r#"{{"setting":{{"url":"http://h/","protocol":"HTTP/1.1","connections":1,"streams":1,"rate":null,
+                "warm_up_seconds":1.0,"timeout_seconds":1.0,"threads":1,"questions":[],"objects":1,"accounts":1,"hits":null}},
+                "histogram":"","seconds":1.0,"allow":{allow},"deny":{deny},"other":0,"statuses":{statuses},
                 "reasons":{{}},"sent_bytes":1,"received_bytes":1,"failures":{{}},"unsent":0,"per_second":1.0,
                 "latency":{{"mean_us":1.0,"p50_us":1.0,"p90_us":1.0,"p99_us":1.0,"p999_us":1.0,"max_us":1.0}},
                 "not_remembered":0}}"#

@@ -84,6 +84,22 @@ impl Mix {
         self
     }
 
+    /// In words, each kind with its share, for a report.
+    pub(super) fn told(&self) -> Vec<String> {
+        let told = |(share, asked): &(u32, Asked)| match asked {
+            Asked::Raw(bytes) => {
+                let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
+                format!("{share} × {}", String::from_utf8_lossy(line))
+            }
+            Asked::Question(question) => format!("{share} × {question}"),
+        };
+        self.parts.iter().map(told).collect()
+    }
+
+    pub(super) fn counts(&self) -> (u64, u32, Option<f64>) {
+        (self.objects, self.accounts, self.hits)
+    }
+
     pub(super) fn prepare(&self, target: &Target) -> Prepared {
         let mut until = 0;
         let parts = self.parts.iter().map(|(share, asked)| {

@@ -4,18 +4,22 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 use serde::{Deserialize, Serialize};
 
 use super::answer::Verdict;
 use super::client::Failure;
+use super::setting::Setting;
 
 /// The result of one run. Counts and latencies leave the warm-up out; [`Report::seen`] does not.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
-    pub connections: usize,
-    /// Questions a second that were asked for; none is a closed loop.
-    pub rate: Option<f64>,
+    /// What was asked, and how.
+    pub setting: Setting,
     /// Of the measured time.
     pub seconds: f64,
     /// Answers by what their body says.
@@ -33,9 +37,13 @@ pub struct Report {
     pub failures: BTreeMap<Failure, u64>,
     /// Questions that were due but that no connection was free to ask before the load ended (open loop only).
     pub unsent: u64,
+    /// Answers that came within the measured time, for each second of it. An open loop that is behind at its end has later ones,
+    /// which count above and not here: the server was not that fast.
     pub per_second: f64,
     /// Of answers; from the instant the question was due.
     pub latency: Latency,
+    /// All latencies in nanoseconds: HdrHistogram's compressed form (V2) in base64, as its tools read it.
+    pub histogram: String,
     /// Every question of the run in the order of their ends, if they were to be remembered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<Seen>,
@@ -115,11 +123,17 @@ impl Latency {
     }
 }
 
+/// As a report holds it.
+pub(super) fn encoded(nanoseconds: &Histogram<u64>) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(nanoseconds, &mut bytes).context("a histogram that cannot be written")?;
+    Ok(STANDARD.encode(bytes))
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let loop_ = self.rate.map_or("closed loop".to_owned(), |rate| format!("open loop, {rate} questions/s"));
-        writeln!(out, "{} connections, {loop_}, {:.1} s", self.connections, self.seconds)?;
-        writeln!(out, "answers   {} ({:.0}/s)", self.answers(), self.per_second)?;
+        writeln!(out, "{}", self.setting)?;
+        writeln!(out, "answers   {} in {:.1} s ({:.0}/s)", self.answers(), self.seconds, self.per_second)?;
         writeln!(out, "          allow {}, deny {}, other {}", self.allow, self.deny, self.other)?;
         writeln!(out, "statuses  {}", list(self.statuses.iter().map(|(status, count)| format!("{status}: {count}"))))?;
         if !self.reasons.is_empty() {

@@ -7,7 +7,8 @@ use hdrhistogram::Histogram;
 
 use super::answer::{Answer, Verdict};
 use super::client::Failure;
-use super::report::{End, Latency, Report, Seen};
+use super::report::{self, End, Latency, Report, Seen};
+use super::setting::Setting;
 
 /// Latencies from 100 ns to 10 minutes with three digits; what is longer counts as 10 minutes.
 const RANGE: (u64, u64, u8) = (100, 600_000_000_000, 3);
@@ -27,6 +28,8 @@ pub(super) struct Tally {
     received_bytes: u64,
     failures: BTreeMap<Failure, u64>,
     latency: Histogram<u64>,
+    /// Answers that came within the measured time.
+    in_time: u64,
     remember: bool,
     seen: Vec<Seen>,
     not_remembered: u64,
@@ -45,6 +48,7 @@ impl Tally {
             received_bytes: 0,
             failures: BTreeMap::new(),
             latency: Histogram::new_with_bounds(low, high, digits)?,
+            in_time: 0,
             remember,
             seen: Vec::new(),
             not_remembered: 0,
@@ -52,9 +56,17 @@ impl Tally {
         })
     }
 
-    /// Counts the end of a question of so many bytes; `latency` is none during the warm-up.
-    pub(super) fn count(&mut self, result: &Result<Answer, Failure>, sent: usize, latency: Option<Duration>) {
+    /// Counts the end of a question of so many bytes; `latency` is none for those of the warm-up, and `in_time` says whether
+    /// the measured time had begun and was not over.
+    pub(super) fn count(
+        &mut self,
+        result: &Result<Answer, Failure>,
+        sent: usize,
+        latency: Option<Duration>,
+        in_time: bool,
+    ) {
         self.answered += u64::from(result.is_ok());
+        self.in_time += u64::from(result.is_ok() && in_time);
         let Some(latency) = latency else { return };
         self.sent_bytes += sent as u64;
         match result {
@@ -98,15 +110,14 @@ impl Tally {
     }
 
     /// Takes everything counted so far.
-    pub(super) fn report(&mut self, connections: usize, rate: Option<f64>, time: Duration, unsent: u64) -> Report {
+    pub(super) fn report(&mut self, setting: Setting, time: Duration, unsent: u64) -> anyhow::Result<Report> {
         let of = |verdict| self.verdicts.get(&verdict).copied().unwrap_or(0);
         let (allow, deny, other) = (of(Verdict::Allow), of(Verdict::Deny), of(Verdict::Other));
         let seconds = time.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 answers")]
-        let per_second = if seconds > 0.0 { (allow + deny + other) as f64 / seconds } else { 0.0 };
-        Report {
-            connections,
-            rate,
+        let per_second = if seconds > 0.0 { self.in_time as f64 / seconds } else { 0.0 };
+        Ok(Report {
+            setting,
             seconds,
             allow,
             deny,
@@ -119,8 +130,9 @@ impl Tally {
             unsent,
             per_second,
             latency: Latency::of(&self.latency),
+            histogram: report::encoded(&self.latency)?,
             seen: std::mem::take(&mut self.seen),
             not_remembered: self.not_remembered,
-        }
+        })
     }
 }

@@ -96,9 +96,34 @@ async fn the_warm_up_does_not_count() {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let load = Load::new(stub.url()).connections(2).rate(1000.0);
     let report = load.warm_up(Duration::from_millis(100)).duration(Duration::from_millis(50)).run().await.unwrap();
-    // 0 to 150 ms were asked, 100 to 150 ms counted; per second of the measured time.
-    assert_eq!((stub.asked(), report.answers()), (150, 50));
-    assert!((report.per_second - 50.0 / 0.05).abs() < 0.01, "{report}");
+    // 0 to 150 ms were asked, 100 to 150 ms counted.
+    assert_eq!((stub.asked(), report.answers(), report.seconds), (150, 50, 0.05));
+    assert_eq!((report.setting.connections, report.setting.warm_up_seconds), (2, 0.1));
+}
+
+/// Seen: what was answered in the five seconds after the end counted into the rate of the time before it.
+#[tokio::test]
+async fn a_server_that_cannot_keep_up_has_the_rate_that_it_had() {
+    let stub = Stub::start(Answer::allow().after(Duration::from_millis(10))).await.unwrap();
+    let load = Load::new(stub.url()).connections(1).rate(500.0).duration(Duration::from_millis(300));
+    let report = load.run().await.unwrap();
+    // One connection that waits 10 ms each time has at most 30 answers in 300 ms, and all 150 in the seconds after.
+    assert_eq!(report.answers(), 150, "{report}");
+    assert!(report.per_second > 0.0 && report.per_second <= 100.0, "{report}");
+}
+
+#[tokio::test]
+async fn a_report_holds_every_latency() {
+    use base64::Engine as _;
+    let stub = Stub::start(Script::allow()).await.unwrap();
+    let load = Load::new(stub.url()).connections(1).rate(1000.0).duration(Duration::from_millis(20));
+    let report = load.run().await.unwrap();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(&report.histogram).unwrap();
+    let read = hdrhistogram::serialization::Deserializer::new().deserialize::<u64, _>(&mut bytes.as_slice()).unwrap();
+    assert_eq!(read.len(), report.answers());
+    #[expect(clippy::cast_precision_loss, reason = "microseconds")]
+    let p99 = read.value_at_quantile(0.99) as f64 / 1000.0;
+    assert_eq!(p99, report.latency.p99_us);
 }
 
 #[tokio::test]

@@ -27,8 +27,16 @@ pub(super) struct Shared {
     pub(super) start: Instant,
     /// Questions due before this do not count.
     pub(super) measure_from: Instant,
+    /// Of the measured time. None: when it is stopped.
+    pub(super) end: Option<Instant>,
     pub(super) wanted: Wanted,
     pub(super) timeout: Duration,
+}
+
+impl Shared {
+    fn is_measured(&self, now: Instant) -> bool {
+        now >= self.measure_from && self.end.is_none_or(|end| now < end)
+    }
 }
 
 /// Asks until the pace is over. Survives any failure of the server.
@@ -48,7 +56,7 @@ pub(super) async fn work(shared: Arc<Shared>, http2: Option<http2::Connection>) 
         let latency = (ticket.due >= shared.measure_from).then(|| end.saturating_duration_since(ticket.due));
         {
             let mut tally = shared.tally.lock();
-            tally.count(&result, request.len(), latency);
+            tally.count(&result, request.len(), latency, shared.is_measured(end));
             let object = shared.prepared.object(ticket.number);
             tally.remember(ticket.number, object, end.saturating_duration_since(shared.start), result);
         }

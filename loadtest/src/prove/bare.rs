@@ -14,8 +14,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 
-use super::process;
 use super::turns::{Turn, each};
+use super::{machine, process};
 
 /// Of a record, about what a decision has.
 const RECORD: usize = 1536;
@@ -150,6 +150,7 @@ fn turn(count: u64, took: Duration, latencies: Option<&Histogram<u64>>) -> Turn 
         // This process does the work itself.
         client_busy: 0.0,
         memory: process::Memory { resident: 0, peak: 0 },
+        machine: machine::Cores::default(),
     }
 }
 

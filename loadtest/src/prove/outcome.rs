@@ -23,6 +23,7 @@ pub struct Outcome {
 
 /// Medians over a contender's turns. A latency of 0 is none: work that has no answers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Row {
     pub contender: String,
     pub per_second: f64,
@@ -33,14 +34,24 @@ pub struct Row {
     pub cpu_us: f64,
     /// Share of its one thread that the load generator used: near 1, it and not the server is what was measured.
     pub client_busy: f64,
-    /// The most that was resident at the end of a turn, in bytes.
+    /// Cores of the machine that did nothing.
+    pub idle_cores: f64,
+    /// Cores that the host of this virtual machine did not give.
+    pub stolen_cores: f64,
+    /// Cores that were in interrupts of devices and the network, which is no process' time.
+    pub interrupt_cores: f64,
+    /// What was resident at the end of a turn, in bytes.
     pub resident: u64,
     /// The most that was ever resident, in bytes.
     pub peak: u64,
     /// The rate of every turn, in order.
     pub rates: Vec<f64>,
-    /// The middle latency of every turn, in order, in microseconds.
+    /// Latencies of every turn, in order, in microseconds.
     pub p50s: Vec<f64>,
+    pub p99s: Vec<f64>,
+    pub p999s: Vec<f64>,
+    /// Processor time a decision of every turn, in order, in microseconds.
+    pub cpus: Vec<f64>,
 }
 
 /// Something that must hold.
@@ -71,6 +82,14 @@ impl Limit {
             Bound::Below(most) => value < most,
         };
         Self { what: what.into(), value, bound, holds, spread: None }
+    }
+
+    /// The value with two decimals, or with as many more as it takes to see that it fails.
+    pub fn found(&self) -> String {
+        let told = |decimals: usize| format!("{:.decimals$}", self.value);
+        let looks_fine = |text: &str| text.parse().is_ok_and(|value| Self::new("", value, self.bound).holds);
+        let decimals = (2..6).find(|decimals| self.holds == looks_fine(&told(*decimals)));
+        told(decimals.unwrap_or(6))
     }
 
     #[must_use]
@@ -104,9 +123,11 @@ impl fmt::Display for Outcome {
         if !self.rows.is_empty() {
             self.table(out)?;
         }
-        for Limit { what, value, bound, holds, spread } in &self.limits {
+        for limit in &self.limits {
+            let Limit { what, value: _, bound, holds, spread } = limit;
+            let found = limit.found();
             let spread = spread.map(|[low, high]| format!(", rounds {low:.2} to {high:.2}")).unwrap_or_default();
-            write!(out, "\n{} {what}: {value:.2} ({bound}{spread})", if *holds { "holds" } else { "FAILS" })?;
+            write!(out, "\n{} {what}: {found} ({bound}{spread})", if *holds { "holds" } else { "FAILS" })?;
         }
         Ok(())
     }
@@ -114,21 +135,23 @@ impl fmt::Display for Outcome {
 
 impl Outcome {
     fn table(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let titles = ["a second", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "client", "MiB", "peak MiB", "ratio"];
-        let [rate, p50, p99, p999, cpu, client, resident, peak, ratio] = titles;
+        let titles =
+            ["a second", "p50 µs", "p99 µs", "p99.9 µs", "CPU µs", "client", "idle", "MiB", "peak MiB", "ratio"];
+        let [rate, p50, p99, p999, cpu, client, idle, resident, peak, ratio] = titles;
         writeln!(
             out,
-            "{:<36}{rate:>12}{p50:>9}{p99:>9}{p999:>10}{cpu:>9}{client:>8}{resident:>8}{peak:>10}{ratio:>8}",
+            "{:<36}{rate:>12}{p50:>9}{p99:>9}{p999:>10}{cpu:>9}{client:>8}{idle:>7}{resident:>8}{peak:>10}{ratio:>8}",
             "median of turns"
         )?;
         for row in &self.rows {
-            let Row { contender, per_second, p50_us, p99_us, p999_us, cpu_us, client_busy, resident, peak, .. } = row;
+            let Row { contender, per_second, p50_us, p99_us, p999_us, cpu_us, client_busy, .. } = row;
+            let Row { idle_cores, resident, peak, .. } = row;
             let (resident, peak) = (mebibytes(*resident), mebibytes(*peak));
             let ratio = self.ratios.get(contender).map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
             writeln!(
                 out,
                 "{contender:<36}{per_second:>12.0}{p50_us:>9.0}{p99_us:>9.0}{p999_us:>10.0}{cpu_us:>9.1}{client_busy:>8.2}\
-                 {resident:>8.1}{peak:>10.1}{ratio:>8}"
+                 {idle_cores:>7.2}{resident:>8.1}{peak:>10.1}{ratio:>8}"
             )?;
         }
         Ok(())
@@ -167,6 +190,16 @@ mod tests {
         assert!(holds(3.0, Bound::AtLeast(3.0)) && !holds(2.999, Bound::AtLeast(3.0)));
         assert!(holds(149.9, Bound::Below(150.0)) && !holds(150.0, Bound::Below(150.0)));
         assert!(!holds(f64::NAN, Bound::AtLeast(3.0)) && !holds(f64::NAN, Bound::Below(3.0)));
+    }
+
+    #[test]
+    fn a_figure_that_fails_by_a_little_does_not_look_as_if_it_held() {
+        let found = |value, bound| Limit::new("x", value, bound).found();
+        assert_eq!(found(1.399, Bound::AtLeast(1.4)), "1.399");
+        assert_eq!(found(1.40001, Bound::AtLeast(1.4)), "1.40");
+        assert_eq!(found(0.33333, Bound::AtLeast(1.4)), "0.33");
+        assert_eq!(found(1.999_99, Bound::Below(2.0)), "1.99999");
+        assert_eq!(found(f64::NAN, Bound::Below(2.0)), "NaN");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+use crate::laboratory::kafka::Kafka;
 use crate::laboratory::nginx::Nginx;
 use crate::laboratory::opa::Opa;
 use crate::laboratory::{self, Laboratory, Part, SAMPLE_POLICY, Versions};
@@ -13,6 +14,11 @@ use crate::question::Question;
 const PINGORA: &str = "0.9.1";
 /// So that no connection ends during a run.
 const NO_LIMIT: &str = "keepalive_requests 1000000000; keepalive_timeout 1h;";
+
+/// Of a Countersign that asks every time.
+pub(super) const NO_CACHE: &str = "[cache]\nallow_ttl = \"0s\"\ndeny_ttl = \"0s\"\n";
+const TOPIC: &str = "countersign.decisions";
+const CHECKPOINTS: &str = "countersign.checkpoints";
 
 /// As many as this machine has cores: what Countersign, OPA and the pingora peers take by themselves.
 fn workers() -> u16 {
@@ -34,6 +40,19 @@ pub(super) async fn opa(lab: &Laboratory, decision_log: bool) -> anyhow::Result<
 /// The address of the rule.
 pub(super) fn rule(opa: &Opa) -> String {
     opa.url("minio/allow")
+}
+
+/// A broker with the topics of a Countersign.
+pub(super) async fn kafka(lab: &Laboratory) -> anyhow::Result<Kafka> {
+    let kafka = lab.kafka().start().await?;
+    kafka.create_topic(TOPIC, 3).await?;
+    kafka.create_topic(CHECKPOINTS, 1).await?;
+    Ok(kafka)
+}
+
+/// The table of a Countersign that sends its records there.
+pub(super) fn published(kafka: &Kafka) -> String {
+    format!("[kafka]\nbrokers = [\"{}\"]\ntopic = \"{TOPIC}\"\n", kafka.bootstrap())
 }
 
 /// nginx answering a constant allow.

@@ -8,7 +8,7 @@ use anyhow::Context;
 
 /// Ticks a second of the times in `/proc/PID/stat`: a constant of Linux' interface to programs on every architecture
 /// that we build for.
-const USER_HZ: u64 = 100;
+pub(super) const USER_HZ: u64 = 100;
 
 /// Memory of a process and its living descendants, in bytes. What they share counts for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,9 @@ use clap::ValueEnum;
 
 use super::outcome::{Bound, Limit, Outcome, Row, mebibytes};
 use super::roster::{Entrant, Roster};
+use super::told::{Run, told};
 use super::turns::{self, ratio, spread};
-use super::{Options, peers};
+use super::{Options, machine, peers};
 
 /// One rate over another.
 struct Ratio {
@@ -70,11 +71,12 @@ pub struct Command {
 impl Command {
     /// 0: every ratio between those who took part holds; 1: one does not.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let command = format!("peers {}{}", self.options, super::typed("--only", &self.only));
+        let arguments = format!("peers {}{}", self.options, super::typed("--only", &self.only));
+        let whole = self.only.is_empty();
         let entrants = if self.only.is_empty() { Entrant::value_variants().to_vec() } else { self.only };
-        let load = super::load_before()?;
+        let busy = machine::busy_before()?;
         let outcome = super::interruptible(measured("peers", &self.options, &entrants))?;
-        super::told(&outcome, self.json.as_deref(), &command, load)?;
+        told(&outcome, self.json.as_deref(), &Run { options: &self.options, arguments, busy, whole })?;
         // Some peers alone have no ratio, and then there is nothing that could fail.
         Ok(if outcome.limits.iter().all(|limit| limit.holds) { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }

@@ -17,10 +17,9 @@ use crate::laboratory::pingora::Pingora;
 use crate::laboratory::{Laboratory, http};
 use crate::up;
 
-const NO_CACHE: &str = "[cache]\nallow_ttl = \"0s\"\ndeny_ttl = \"0s\"\n";
-const TOPIC: &str = "countersign.decisions";
-const CHECKPOINTS: &str = "countersign.checkpoints";
 const BARE_TOPIC: &str = "bare";
+/// Questions a second of those that are not asked as fast as they answer.
+const PACE: f64 = 2000.0;
 /// Share of a Countersign's decisions that may have come from elsewhere than its name says.
 const STRAYS: f64 = 0.01;
 
@@ -32,6 +31,8 @@ pub enum Entrant {
     CachedWritten,
     CachedAcknowledged,
     OneClient,
+    PacedSynced,
+    PacedPublished,
     UncachedSynced,
     UncachedWritten,
     UncachedAcknowledged,
@@ -56,6 +57,8 @@ impl Entrant {
             Self::CachedWritten => "cached, written",
             Self::CachedAcknowledged => "cached, acknowledged",
             Self::OneClient => "one client, cached, synced",
+            Self::PacedSynced => "2,000 a second, cached, synced",
+            Self::PacedPublished => "2,000 a second, on to Kafka",
             Self::UncachedSynced => "uncached, synced",
             Self::UncachedWritten => "uncached, written",
             Self::UncachedAcknowledged => "uncached, acknowledged",
@@ -82,6 +85,8 @@ impl Entrant {
             Self::UncachedWritten => Some(("written", false)),
             Self::UncachedAcknowledged => Some(("acknowledged", false)),
             Self::OneClient
+            | Self::PacedSynced
+            | Self::PacedPublished
             | Self::NginxConstant
             | Self::PingoraConstant
             | Self::OneClientConstant
@@ -95,7 +100,8 @@ impl Entrant {
     }
 
     fn needs_kafka(self) -> bool {
-        matches!(self, Self::CachedPublished | Self::CachedAcknowledged | Self::UncachedAcknowledged | Self::Producer)
+        use Entrant::{CachedAcknowledged, CachedPublished, PacedPublished, Producer, UncachedAcknowledged};
+        matches!(self, CachedPublished | PacedPublished | CachedAcknowledged | UncachedAcknowledged | Producer)
     }
 }
 
@@ -199,7 +205,14 @@ impl Making<'_> {
             | Entrant::UncachedOpa => self.countersign(entrant).await?,
             Entrant::OneClient => {
                 let (url, pid) = self.countersign(Entrant::CachedSynced).await?;
-                return Ok(Contender { name, work: Work::Server { url, pid, connections: Some(1) } });
+                return Ok(Contender { name: name.into(), work: one_client(url, pid) });
+            }
+            Entrant::PacedSynced | Entrant::PacedPublished => {
+                let published = entrant == Entrant::PacedPublished;
+                let of = if published { Entrant::CachedPublished } else { Entrant::CachedSynced };
+                let (url, pid) = self.countersign(of).await?;
+                let work = Work::Server { url, pid, connections: None, rate: Some(PACE) };
+                return Ok(Contender { name: name.into(), work });
             }
             Entrant::Opa => {
                 let opa = self.opa().await?;
@@ -212,7 +225,7 @@ impl Making<'_> {
             Entrant::OneClientConstant => {
                 let constant = self.constant().await?;
                 let (url, pid) = (constant.url(), peers::pid(constant)?);
-                return Ok(Contender { name, work: Work::Server { url, pid, connections: Some(1) } });
+                return Ok(Contender { name: name.into(), work: one_client(url, pid) });
             }
             Entrant::NginxConstant | Entrant::NginxProxy | Entrant::PingoraProxy | Entrant::OpaLog => {
                 self.peer(entrant).await?
@@ -220,10 +233,11 @@ impl Making<'_> {
             Entrant::Producer => {
                 let brokers = self.kafka().await?.bootstrap();
                 let producer = Producer { brokers, topic: BARE_TOPIC.to_owned() };
-                return Ok(Contender { name, work: Work::Produce(producer) });
+                return Ok(Contender { name: name.into(), work: Work::Produce(producer) });
             }
             Entrant::Fdatasync => {
-                return Ok(Contender { name, work: Work::Sync(Synced::make(&self.options.spool_in)?) });
+                let work = Work::Sync(Synced::make(&self.options.spool_in)?);
+                return Ok(Contender { name: name.into(), work });
             }
         };
         Ok(Contender::server(name, url, pid))
@@ -272,12 +286,10 @@ impl Making<'_> {
         }
         let binary = self.binary.as_ref().context("no binary")?;
         let kafka = match &self.kafka {
-            Some(kafka) if entrant.needs_kafka() => {
-                format!("[kafka]\nbrokers = [\"{}\"]\ntopic = \"{TOPIC}\"\n", kafka.bootstrap())
-            }
+            Some(kafka) if entrant.needs_kafka() => peers::published(kafka),
             _ => String::new(),
         };
-        let tables = if cache { kafka } else { format!("{NO_CACHE}{kafka}") };
+        let tables = if cache { kafka } else { format!("{}{kafka}", peers::NO_CACHE) };
         let setting = Setting { url: &url, durability, tables: &tables };
         let question = peers::question();
         let proved = countersign::start_as(&self.lab, binary, &self.options.spool_in, &question, &setting).await?;
@@ -302,14 +314,16 @@ impl Making<'_> {
 
     async fn kafka(&mut self) -> anyhow::Result<&Kafka> {
         if self.kafka.is_none() {
-            let kafka = self.lab.kafka().start().await?;
-            kafka.create_topic(TOPIC, 3).await?;
-            kafka.create_topic(CHECKPOINTS, 1).await?;
+            let kafka = peers::kafka(&self.lab).await?;
             kafka.create_topic(BARE_TOPIC, 1).await?;
             self.kafka = Some(kafka);
         }
         self.kafka.as_ref().context("no Kafka")
     }
+}
+
+fn one_client(url: String, pid: u32) -> Work {
+    Work::Server { url, pid, connections: Some(1), rate: None }
 }
 
 fn at(proved: &Proved) -> anyhow::Result<(String, u32)> {

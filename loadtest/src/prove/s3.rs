@@ -15,13 +15,19 @@ pub use call::Call;
 pub use stand::Decider;
 
 use super::outcome::{Bound, Limit, Outcome, Row};
+use super::told::{Run, told};
 use super::turns::{self, Turn, ratio};
-use super::{Options, peers};
+use super::{Options, machine, peers};
 use crate::load::{Load, Mix, Report};
 use stand::{Side, Stand};
 
 /// HEADs a second over those of the same MinIO that asks OPA: for so many clients, with `synced` and with `written`.
 const CLAIMED: [(usize, f64, f64); 3] = [(1, 1.2, 1.5), (16, 1.4, 1.55), (64, 1.5, 1.5)];
+
+/// The scenario of what is claimed.
+const HEADS: &str = "s3";
+/// That of other calls.
+const CALLS: &str = "s3-calls";
 
 /// Drive a real MinIO with S3 calls and compare who decides them, side by side
 #[derive(Debug, clap::Args)]
@@ -51,13 +57,16 @@ struct What {
 impl Command {
     /// 0: every claimed ratio between those who took part holds; 1: one does not.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let load = super::load_before()?;
+        let busy = machine::busy_before()?;
         let outcome = super::interruptible(measured(&self.options, &self.what))?;
         let What { calls, clients, only } = &self.what;
+        // Those that are claimed about have a table of their own, with all of them.
+        let claimed = CLAIMED.iter().all(|(count, ..)| clients.iter().any(|clients| usize::from(*clients) == *count));
+        let whole = only.is_empty() && (claimed || outcome.scenario != HEADS);
         let clients: Vec<_> = clients.iter().map(u16::to_string).collect();
         let (calls, only) = (super::typed("--call", calls), super::typed("--only", only));
-        let command = format!("s3 {}{calls} --clients {}{only}", self.options, clients.join(","));
-        super::told(&outcome, self.json.as_deref(), &command, load)?;
+        let arguments = format!("s3 {}{calls} --clients {}{only}", self.options, clients.join(","));
+        told(&outcome, self.json.as_deref(), &Run { options: &self.options, arguments, busy, whole })?;
         Ok(if outcome.limits.iter().all(|limit| limit.holds) { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }
@@ -99,7 +108,8 @@ async fn measured(options: &Options, what: &What) -> anyhow::Result<Outcome> {
     }
     let rows = cells.iter().map(|cell| turns::row(&cell.name(), &cell.turns)).collect::<anyhow::Result<Vec<_>>>()?;
     let limits = limits(&rows);
-    let (scenario, binary) = ("s3".to_owned(), stand.binary.clone());
+    let scenario = if what.calls == [Call::Head] { HEADS } else { CALLS };
+    let (scenario, binary) = (scenario.to_owned(), stand.binary.clone());
     Ok(Outcome { scenario, binary, setting: setting(options), rows, ratios: BTreeMap::new(), limits })
 }
 

@@ -9,8 +9,9 @@ use anyhow::ensure;
 
 use super::countersign::{Proved, Setting};
 use super::outcome::{Outcome, Row};
+use super::told::{Run, told};
 use super::turns::{self, Turn};
-use super::{Options, countersign, peers};
+use super::{Options, countersign, machine, peers};
 use crate::laboratory::Laboratory;
 use crate::laboratory::pingora::Pingora;
 use crate::load::{Load, Mix, QUESTION_SIZE};
@@ -67,18 +68,20 @@ pub struct Command {
 impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Self { curve, options, json } = self;
-        let load = super::load_before()?;
+        let busy = machine::busy_before()?;
         let outcome = super::interruptible(measured(curve, &options))?;
-        super::told(&outcome, json.as_deref(), &format!("scale {} {options}", curve.name()), load)?;
+        let arguments = format!("scale {} {options}", curve.name());
+        told(&outcome, json.as_deref(), &Run { options: &options, arguments, busy, whole: true })?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// A server under a load.
-struct Point {
+struct Point<'a> {
     name: String,
     connections: usize,
     mix: Mix,
+    proved: &'a Proved,
 }
 
 async fn measured(curve: Curve, options: &Options) -> anyhow::Result<Outcome> {
@@ -121,59 +124,82 @@ impl<'a> Bench<'a> {
     }
 
     async fn connections(&self) -> anyhow::Result<Vec<Row>> {
+        let proved = self.countersign("").await?;
         let points = CONNECTIONS.map(|connections| Point {
             name: connections.to_string(),
             connections,
-            mix: Mix::of(peers::question()),
+            ..self.point(&proved, Mix::of(peers::question()))
         });
-        self.side_by_side(&self.countersign("").await?, &points).await
+        self.side_by_side(&points).await
     }
 
     async fn sizes(&self) -> anyhow::Result<Vec<Row>> {
-        let points = SIZES.map(|size| Point {
-            name: bytes(size),
-            connections: self.options.connections,
-            mix: Mix::of(peers::question().size(size)),
-        });
-        self.side_by_side(&self.countersign("").await?, &points).await
+        // What is resident belongs to a size only where it has a process of its own.
+        let proved = self.several("", SIZES.len()).await?;
+        let point = |(size, proved): (usize, _)| {
+            let mix = Mix::of(peers::question().size(size));
+            Point { name: bytes(size), ..self.point(proved, mix) }
+        };
+        self.side_by_side(&SIZES.into_iter().zip(&proved).map(point).collect::<Vec<_>>()).await
     }
 
     async fn authorizers(&self) -> anyhow::Result<Vec<Row>> {
-        let points = AUTHORIZERS.map(|count| Point {
-            name: count.to_string(),
-            connections: self.options.connections,
-            mix: Mix::of(Question::new("alice", "s3:GetObject", &bucket(count), "a.csv").size(QUESTION_SIZE)),
+        let proved = self.countersign(&routes(&self.constant.url())).await?;
+        let points = AUTHORIZERS.map(|count| {
+            let question = Question::new("alice", "s3:GetObject", &bucket(count), "a.csv").size(QUESTION_SIZE);
+            Point { name: count.to_string(), ..self.point(&proved, Mix::of(question)) }
         });
-        self.side_by_side(&self.countersign(&routes(&self.constant.url())).await?, &points).await
+        self.side_by_side(&points).await
     }
 
-    /// One process that grows: its rounds at a size follow each other.
+    /// A process for each number, which is filled before the first round.
     async fn keys(&self) -> anyhow::Result<Vec<Row>> {
         let most = self.options.keys;
-        let proved = self.countersign(&format!("[cache]\nentries = {most}\nallow_ttl = \"1h\"\n")).await?;
-        let mut rows = Vec::new();
-        for keys in KEYS.into_iter().filter(|keys| *keys <= most) {
+        let sizes: Vec<_> = KEYS.into_iter().filter(|keys| *keys <= most).collect();
+        let proved = self.several(&format!("[cache]\nentries = {most}\nallow_ttl = \"1h\"\n"), sizes.len()).await?;
+        let mut points = Vec::new();
+        for (keys, proved) in sizes.into_iter().zip(&proved) {
             let question = Question::new("alice", "s3:GetObject", "reports", "home/alice/########.csv");
             let mix = Mix::of(question.size(QUESTION_SIZE)).objects(keys);
-            self.answered(&proved, &mix, keys).await?;
-            rows.push(self.rounds(&proved, &crate::figures::grouped(keys), mix).await?);
+            self.answered(proved, &mix, keys).await?;
+            points.push(Point { name: crate::figures::grouped(keys), ..self.point(proved, mix) });
+        }
+        self.side_by_side(&points).await
+    }
+
+    /// The same, of what waits for Kafka. It grows by each turn, too, so that rows are named by what waited before the first
+    /// and after the last.
+    async fn backlogs(&self) -> anyhow::Result<Vec<Row>> {
+        let proved = self.several(NOBODY, BACKLOGS.len()).await?;
+        let mix = Mix::of(peers::question());
+        let mut points = Vec::new();
+        let mut before = Vec::new();
+        for (share, proved) in BACKLOGS.into_iter().zip(&proved) {
+            self.answered(proved, &mix, self.options.records / 100 * share).await?;
+            before.push(waiting(proved).await?);
+            points.push(Point {
+                name: format!("from {}", before.last().unwrap_or(&0)),
+                ..self.point(proved, mix.clone())
+            });
+        }
+        let mut rows = self.side_by_side(&points).await?;
+        for ((row, point), before) in rows.iter_mut().zip(&points).zip(before) {
+            let after = waiting(point.proved).await?;
+            row.contender = format!("{} – {}", crate::figures::grouped(before), crate::figures::grouped(after));
         }
         Ok(rows)
     }
 
-    /// The same, of what waits for Kafka.
-    async fn backlogs(&self) -> anyhow::Result<Vec<Row>> {
-        let proved = self.countersign(NOBODY).await?;
-        let mut rows = Vec::new();
-        let mix = Mix::of(peers::question());
-        for share in BACKLOGS {
-            let records = self.options.records / 100 * share;
-            let waiting = super::scrape::sum(&proved, "countersign_spool_undelivered_records").await?;
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-            self.answered(&proved, &mix, records.saturating_sub(waiting as u64)).await?;
-            rows.push(self.rounds(&proved, &crate::figures::grouped(records), mix.clone()).await?);
+    async fn several(&self, tables: &str, count: usize) -> anyhow::Result<Vec<Proved>> {
+        let mut all = Vec::new();
+        for _ in 0..count {
+            all.push(self.countersign(tables).await?);
         }
-        Ok(rows)
+        Ok(all)
+    }
+
+    fn point<'p>(&self, proved: &'p Proved, mix: Mix) -> Point<'p> {
+        Point { name: String::new(), connections: self.options.connections, mix, proved }
     }
 
     /// Asks until so many answers have come.
@@ -190,37 +216,34 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    async fn rounds(&self, proved: &Proved, name: &str, mix: Mix) -> anyhow::Result<Row> {
-        let point = Point { name: name.to_owned(), connections: self.options.connections, mix };
-        let mut all = Vec::new();
-        for _ in 0..self.options.rounds {
-            all.push(self.turn(proved, &point).await?);
-        }
-        turns::row(name, &all)
-    }
-
-    /// Points of one process in turns.
-    async fn side_by_side(&self, proved: &Proved, points: &[Point]) -> anyhow::Result<Vec<Row>> {
+    /// Points in turns.
+    async fn side_by_side(&self, points: &[Point<'_>]) -> anyhow::Result<Vec<Row>> {
         let mut all: Vec<Vec<Turn>> = points.iter().map(|_| Vec::new()).collect();
         for round in 0..self.options.rounds {
             for index in turns::order(round, points.len()) {
                 if let (Some(point), Some(turns)) = (points.get(index), all.get_mut(index)) {
-                    turns.push(self.turn(proved, point).await?);
+                    turns.push(self.turn(point).await?);
                 }
             }
         }
         points.iter().zip(&all).map(|(point, turns)| turns::row(&point.name, turns)).collect()
     }
 
-    async fn turn(&self, proved: &Proved, point: &Point) -> anyhow::Result<Turn> {
+    async fn turn(&self, point: &Point<'_>) -> anyhow::Result<Turn> {
         let (warm_up, duration) = self.options.turn();
-        let load = Load::new(proved.countersign.url()).connections(point.connections).mix(point.mix.clone());
+        let load = Load::new(point.proved.countersign.url()).connections(point.connections).mix(point.mix.clone());
         let load = load.warm_up(warm_up).duration(duration);
-        let pid = peers::pid(&proved.countersign)?;
+        let pid = peers::pid(&point.proved.countersign)?;
         let turn = turns::under(load, &[pid], self.options, |report| turns::only_allows(&point.name, report)).await?;
         eprintln!("{:<12} {:>8.0}/s", point.name, turn.per_second);
         Ok(turn)
     }
+}
+
+/// Records that wait for Kafka.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+async fn waiting(proved: &Proved) -> anyhow::Result<u64> {
+    Ok(super::scrape::sum(proved, "countersign_spool_undelivered_records").await? as u64)
 }
 
 fn bytes(size: usize) -> String {

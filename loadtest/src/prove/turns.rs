@@ -1,11 +1,13 @@
 //! Contenders take turns under the same load, so that whatever else the machine does meanwhile hits all of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
 use super::bare::{Producer, Synced};
+use super::machine::{self, Times};
 use super::outcome::Row;
 use super::{Options, process};
 use crate::load::{Load, Mix, Report};
@@ -14,15 +16,16 @@ use crate::question::Question;
 /// Who takes turns.
 #[derive(Debug)]
 pub(crate) struct Contender {
-    pub(super) name: &'static str,
+    pub(super) name: Cow<'static, str>,
     pub(super) work: Work,
 }
 
 /// What is done in a turn.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// A server answers the question, over as many connections as the options say or over its own number.
-    Server { url: String, pid: u32, connections: Option<usize> },
+    /// A server answers the question, over as many connections as the options say or over its own number; in an open loop
+    /// where it has a rate.
+    Server { url: String, pid: u32, connections: Option<usize>, rate: Option<f64> },
     /// This process hands records to Kafka.
     Produce(Producer),
     /// This process writes a record and syncs, again and again.
@@ -30,8 +33,8 @@ pub(super) enum Work {
 }
 
 impl Contender {
-    pub(super) fn server(name: &'static str, url: String, pid: u32) -> Self {
-        Self { name, work: Work::Server { url, pid, connections: None } }
+    pub(super) fn server(name: impl Into<Cow<'static, str>>, url: String, pid: u32) -> Self {
+        Self { name: name.into(), work: Work::Server { url, pid, connections: None, rate: None } }
     }
 }
 
@@ -45,6 +48,7 @@ pub(super) struct Turn {
     pub(super) cpu_us: f64,
     pub(super) client_busy: f64,
     pub(super) memory: process::Memory,
+    pub(super) machine: machine::Cores,
 }
 
 /// All turns; a row for each contender in the order given. Every question must be allowed by all of them: a deny or a
@@ -60,7 +64,7 @@ pub(super) async fn take(options: &Options, question: &Question, contenders: &[C
             }
         }
     }
-    contenders.iter().zip(&turns).map(|(contender, turns)| row(contender.name, turns)).collect()
+    contenders.iter().zip(&turns).map(|(contender, turns)| row(&contender.name, turns)).collect()
 }
 
 /// Who comes when in a round of so many. Each round begins with another one, and every second one goes backwards: else all but
@@ -72,10 +76,14 @@ pub(super) fn order(round: usize, count: usize) -> impl Iterator<Item = usize> {
 async fn take_one(options: &Options, question: &Question, contender: &Contender) -> anyhow::Result<Turn> {
     let (warm_up, duration) = options.turn();
     match &contender.work {
-        Work::Server { url, pid, connections } => {
+        Work::Server { url, pid, connections, rate } => {
             let load = Load::new(url).connections(connections.unwrap_or(options.connections));
-            let load = load.mix(Mix::of(question.clone())).warm_up(warm_up).duration(duration);
-            under(load, &[*pid], options, |report| only_allows(contender.name, report)).await
+            let load = rate
+                .map_or(load.clone(), |rate| load.rate(rate))
+                .mix(Mix::of(question.clone()))
+                .warm_up(warm_up)
+                .duration(duration);
+            under(load, &[*pid], options, |report| only_allows(&contender.name, report)).await
         }
         Work::Produce(producer) => {
             let producer = producer.clone();
@@ -99,9 +107,9 @@ pub(super) async fn under(
     let all = || pids.iter().map(|pid| process::cpu(*pid)).sum::<anyhow::Result<Duration>>();
     let running = load.start().await?;
     tokio::time::sleep(warm_up).await;
-    let (before, ours) = (all()?, process::own_cpu()?);
+    let (before, ours, then) = (all()?, process::own_cpu()?, Times::now()?);
     let report = running.wait().await?;
-    let used = all()?.saturating_sub(before);
+    let (used, machine) = (all()?.saturating_sub(before), Times::now()?.since(then));
     check(&report)?;
     let cpu_us = each(used, report.answers());
     let client_busy = process::own_cpu()?.saturating_sub(ours).as_secs_f64() / duration.as_secs_f64();
@@ -111,7 +119,7 @@ pub(super) async fn under(
         memory = process::Memory { resident: memory.resident + resident, peak: memory.peak + peak };
     }
     let (p50_us, p99_us, p999_us) = (report.latency.p50_us, report.latency.p99_us, report.latency.p999_us);
-    Ok(Turn { per_second: report.per_second, p50_us, p99_us, p999_us, cpu_us, client_busy, memory })
+    Ok(Turn { per_second: report.per_second, p50_us, p99_us, p999_us, cpu_us, client_busy, memory, machine })
 }
 
 /// Microseconds for each of so many.
@@ -128,7 +136,10 @@ pub(super) fn only_allows(name: &str, report: &Report) -> anyhow::Result<()> {
 }
 
 pub(super) fn row(name: &str, turns: &[Turn]) -> anyhow::Result<Row> {
-    let of = |figure: fn(&Turn) -> f64| median(turns.iter().map(figure).collect());
+    let all = |figure: fn(&Turn) -> f64| turns.iter().map(figure).collect::<Vec<f64>>();
+    let of = |figure: fn(&Turn) -> f64| median(all(figure));
+    let mut resident: Vec<u64> = turns.iter().map(|turn| turn.memory.resident).collect();
+    resident.sort_unstable();
     Ok(Row {
         contender: name.to_owned(),
         per_second: of(|turn| turn.per_second)?,
@@ -137,10 +148,16 @@ pub(super) fn row(name: &str, turns: &[Turn]) -> anyhow::Result<Row> {
         p999_us: of(|turn| turn.p999_us)?,
         cpu_us: of(|turn| turn.cpu_us)?,
         client_busy: of(|turn| turn.client_busy)?,
-        resident: turns.iter().map(|turn| turn.memory.resident).max().unwrap_or(0),
+        idle_cores: of(|turn| turn.machine.idle)?,
+        stolen_cores: of(|turn| turn.machine.stolen)?,
+        interrupt_cores: of(|turn| turn.machine.interrupts)?,
+        resident: resident.get(resident.len() / 2).copied().unwrap_or(0),
         peak: turns.iter().map(|turn| turn.memory.peak).max().unwrap_or(0),
-        rates: turns.iter().map(|turn| turn.per_second).collect(),
-        p50s: turns.iter().map(|turn| turn.p50_us).collect(),
+        rates: all(|turn| turn.per_second),
+        p50s: all(|turn| turn.p50_us),
+        p99s: all(|turn| turn.p99_us),
+        p999s: all(|turn| turn.p999_us),
+        cpus: all(|turn| turn.cpu_us),
     })
 }
 

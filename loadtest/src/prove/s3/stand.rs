@@ -7,6 +7,7 @@ use super::super::countersign::{Proved, Setting};
 use super::super::{Options, countersign, peers};
 use super::call::{BUCKET, Call, OBJECTS, SECRET, USER};
 use crate::laboratory::Laboratory;
+use crate::laboratory::kafka::Kafka;
 use crate::laboratory::minio::{Minio, ROOT_PASSWORD, ROOT_USER};
 use crate::laboratory::opa::Opa;
 use crate::laboratory::pingora::Pingora;
@@ -25,6 +26,10 @@ pub enum Decider {
     Synced,
     /// The same with `durability = "written"`
     Written,
+    /// The same with `durability = "acknowledged"`, by a Kafka of one broker
+    Acknowledged,
+    /// Synced, and OPA is asked every time
+    Uncached,
 }
 
 impl Decider {
@@ -35,6 +40,28 @@ impl Decider {
             Self::Opa => "OPA",
             Self::Synced => "Countersign, synced",
             Self::Written => "Countersign, written",
+            Self::Acknowledged => "Countersign, acknowledged",
+            Self::Uncached => "Countersign, synced, uncached",
+        }
+    }
+}
+
+impl Decider {
+    /// Of a Countersign.
+    fn durability(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Acknowledged => "acknowledged",
+            Self::Itself | Self::Constant | Self::Opa | Self::Synced | Self::Uncached => "synced",
+        }
+    }
+
+    /// More of its configuration.
+    fn tables(self, kafka: Option<&Kafka>) -> String {
+        match self {
+            Self::Acknowledged => kafka.map(peers::published).unwrap_or_default(),
+            Self::Uncached => peers::NO_CACHE.to_owned(),
+            Self::Itself | Self::Constant | Self::Opa | Self::Synced | Self::Written => String::new(),
         }
     }
 }
@@ -56,6 +83,7 @@ pub(super) struct Stand {
     _countersigns: Vec<Proved>,
     _opa: Opa,
     _constant: Pingora,
+    _kafka: Option<Kafka>,
 }
 
 impl Stand {
@@ -64,6 +92,8 @@ impl Stand {
         let binary = up::binary().await?;
         let opa = peers::opa(&lab, false).await?;
         let constant = lab.pingora(&peers::loadtest()?).start().await?;
+        let acknowledged = deciders.contains(&Decider::Acknowledged);
+        let kafka = if acknowledged { Some(peers::kafka(&lab).await?) } else { None };
         let (mut sides, mut countersigns) = (Vec::new(), Vec::new());
         for decider in deciders {
             eprintln!("starting MinIO with {}", decider.name());
@@ -71,9 +101,10 @@ impl Stand {
                 Decider::Itself => (None, Vec::new()),
                 Decider::Constant => (Some(constant.url()), vec![peers::pid(&constant)?]),
                 Decider::Opa => (Some(peers::rule(&opa)), vec![peers::pid(&opa)?]),
-                Decider::Synced | Decider::Written => {
-                    let durability = if *decider == Decider::Synced { "synced" } else { "written" };
-                    let setting = Setting { url: &peers::rule(&opa), durability, tables: "" };
+                Decider::Synced | Decider::Written | Decider::Acknowledged | Decider::Uncached => {
+                    let tables = decider.tables(kafka.as_ref());
+                    let durability = decider.durability();
+                    let setting = Setting { url: &peers::rule(&opa), durability, tables: &tables };
                     let spool_in = &options.spool_in;
                     let proved = countersign::start_as(&lab, &binary, spool_in, &peers::question(), &setting).await?;
                     let pids = vec![peers::pid(&proved.countersign)?, peers::pid(&opa)?];
@@ -87,7 +118,7 @@ impl Stand {
             sides.push(Side { decider: *decider, host, pids, _minio: minio });
         }
         let binary = binary.display().to_string();
-        Ok(Self { sides, binary, _countersigns: countersigns, _opa: opa, _constant: constant })
+        Ok(Self { sides, binary, _countersigns: countersigns, _opa: opa, _constant: constant, _kafka: kafka })
     }
 }
 
