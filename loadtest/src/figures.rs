@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use document::{Command, rendered, rows};
 pub use timed::Timed;
 
-pub(crate) use document::{grouped, show};
+pub(crate) use document::{grouped, show, this_run};
 pub(crate) use timed::OTHERS;
 
 /// The page of what was timed, from where a checkout begins.

@@ -239,6 +239,7 @@ impl Load {
             streams: self.streams,
             rate: self.rate,
             warm_up_seconds: self.warm_up.as_secs_f64(),
+            duration_seconds: self.duration.map(|duration| duration.as_secs_f64()),
             timeout_seconds: self.timeout.as_secs_f64(),
             threads: tokio::runtime::Handle::current().metrics().num_workers(),
             questions: self.mix.told(),

@@ -47,7 +47,7 @@ pub use s3::Command as S3;
 pub use scale::Command as Scale;
 
 pub(crate) use outcome::mebibytes;
-use told::{Run, told};
+use told::Run;
 
 /// How long and how hard.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,7 +67,7 @@ pub struct Options {
     /// Directory for the spool; must be on a disk
     #[arg(long, default_value = "/var/tmp")]
     pub spool_in: PathBuf,
-    /// Of a backlog, where there is one; each takes about 1.6 KiB of that disk
+    /// Of a backlog, where there is one; each takes about 1.6 KiB of that disk, in `scale backlog` 2.6 KiB
     #[arg(long, default_value_t = 2_000_000)]
     pub records: u64,
     /// Of a cache that is filled
@@ -194,10 +194,9 @@ impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let scenario = SCENARIOS.iter().find(|scenario| scenario.name == self.scenario);
         let scenario = scenario.with_context(|| format!("`{}` is no scenario", self.scenario))?;
-        let busy = machine::busy_before()?;
+        let run = Run::begin(&self.options, format!("prove {} {}", scenario.name, self.options), true)?;
         let outcome = interruptible((scenario.prove)(&self.options))?;
-        let arguments = format!("prove {} {}", scenario.name, self.options);
-        told(&outcome, self.json.as_deref(), &Run { options: &self.options, arguments, busy, whole: true })?;
+        run.told(&outcome, self.json.as_deref())?;
         Ok(if outcome.holds() { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }

@@ -32,10 +32,15 @@ async fn run_reports_and_compare_judges() {
     let printed = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert_eq!(ran.status.code(), Some(0), "{ran:?}");
     assert!(printed.contains("reasons   allowed: 200") && printed.contains("p99.9"), "{printed}");
-    // No terminal, no bar.
+    let setting =
+        format!("server    {url} (HTTP/1.1)\nload      4 connections, open loop, 500 questions/s, warm-up 0 s");
+    assert!(printed.starts_with(&setting), "{printed}");
+    // No terminal, no bar, and shorter than a line's time.
     assert_eq!(String::from_utf8_lossy(&ran.stderr), "");
     let report = json(&home.path().join("a.json"));
     assert_eq!((&report["allow"], &report["reasons"]["allowed"]), (&200.into(), &200.into()), "{report}");
+    assert_eq!((&report["setting"]["accounts"], &report["setting"]["hits"]), (&3.into(), &0.5.into()), "{report}");
+    assert!(report["histogram"].as_str().unwrap().starts_with("HISTFAAAA"), "{report}");
     assert!(report["latency"]["p999_us"].as_f64() > Some(0.0) && report["sent_bytes"].as_u64() > Some(200 * 1024));
 
     let count = AtomicU64::new(0);
@@ -48,8 +53,24 @@ async fn run_reports_and_compare_judges() {
     let worse = compare("a.json", "b.json");
     assert_eq!(worse.status.code(), Some(1), "{worse:?}");
     assert!(String::from_utf8_lossy(&worse.stdout).contains("WORSE"), "{worse:?}");
-    assert_eq!(compare("a.json", "a.json").status.code(), Some(0));
+    let same = compare("a.json", "a.json");
+    assert_eq!((same.status.code(), same.stderr.as_slice()), (Some(0), &b""[..]));
+    let two = ["run", "--url", &url, "--connections", "2", "--duration", "100ms", "--json", "c.json"];
+    loadtest(home.path(), &two);
+    let unlike = String::from_utf8_lossy(&compare("a.json", "c.json").stderr).into_owned();
+    assert!(unlike.starts_with("the two loads are not alike: connections: 4 and 2\n"), "{unlike}");
+    assert!(unlike.contains("accounts: 3 and 1\n"), "{unlike}");
     assert_eq!(compare("a.json", "none.json").status.code(), Some(2));
+}
+
+/// In a log, where there is no bar.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_long_run_says_how_far_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    let stub = Stub::start(Answer::allow()).await.unwrap();
+    let long = ["run", "--url", &stub.url(), "--rate", "20", "--duration", "8s", "--warm-up", "0s"];
+    let said = String::from_utf8_lossy(&loadtest(home.path(), &long).stderr).into_owned();
+    assert!(said.contains(" s of 8 s: ") && said.ends_with("/s\n"), "{said}");
 }
 
 #[test]
@@ -66,9 +87,14 @@ fn peers_take_turns_and_leave_figures() {
     for row in rows {
         assert!(row["per_second"].as_f64() > Some(0.0) && row["p99_us"].as_f64() > Some(0.0), "{row}");
     }
-    let kept = json(&home.path().join("figures/timed/peers.json"));
+    let kept = json(&home.path().join("figures/unfit/peers.json"));
     assert!(kept["command"].as_str().unwrap().contains("--rounds 1 --seconds 0.2"), "{kept}");
+    assert!(kept["setting"]["others before"].as_str().unwrap().ends_with(" cores"), "{kept}");
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(said.ends_with("not put into `docs/PERFORMANCE.md`: it had 1 of at least 5 rounds\n"), "{said}");
 
+    // As if it had been longer.
+    std::fs::rename(home.path().join("figures/unfit"), home.path().join("figures/timed")).unwrap();
     let document = home.path().join("P.md");
     let text = "<!-- claims: written by `loadtest figures` -->\n<!-- end -->\n\
                 <!-- table peers: written by `loadtest figures` -->\n<!-- end -->\n";

@@ -47,9 +47,14 @@ fn rewrite(path: &Path, render: impl FnOnce(&str) -> Option<String>) -> anyhow::
     fs::write(path, written).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
-/// One timed scenario into its page.
-pub(crate) fn show(timed: &Timed, page: &Path) -> anyhow::Result<()> {
-    rewrite(page, |text| timed::rendered(text, std::slice::from_ref(timed)))
+/// One timed scenario into its page. False: the page has neither its table nor a claim of it.
+pub(crate) fn show(timed: &Timed, page: &Path) -> anyhow::Result<bool> {
+    let mut there = !timed.limits.is_empty();
+    rewrite(page, |text| {
+        there |= text.contains(&timed::begin(&timed.name));
+        timed::rendered(text, std::slice::from_ref(timed))
+    })?;
+    Ok(there)
 }
 
 /// Everything of one kind that runs have left.
@@ -119,9 +124,11 @@ pub(crate) fn grouped(count: u64) -> String {
 }
 
 /// What figures depend on that are written now, of a run that wrote to this directory. What cannot be found out is left out.
-pub(super) fn this_run(written: &Path) -> Run {
+pub(crate) fn this_run(written: &Path) -> Run {
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-    let disk = output("stat", &["-f", "-c", "%T", &written.display().to_string()]).replace("ext2/ext3", "ext4");
+    // Programs are run in another directory.
+    let written = std::path::absolute(written).unwrap_or_else(|_| written.to_owned()).display().to_string();
+    let disk = output("stat", &["-f", "-c", "%T", &written]).replace("ext2/ext3", "ext4");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let machine = format!("{}, {cores} cores, Linux {}, {disk}", processor(), kernel.trim());
@@ -131,7 +138,14 @@ pub(super) fn this_run(written: &Path) -> Run {
 /// That of the Countersign which `COUNTERSIGN_BIN` names, where it names one: it may be older than the checkout.
 fn commit() -> String {
     let named = std::env::var_os("COUNTERSIGN_BIN").and_then(|binary| built_from(Path::new(&binary)));
-    named.unwrap_or_else(|| output("git", &["describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]))
+    named.unwrap_or_else(checked_out)
+}
+
+/// With `+` where what is built was changed. Its documentation is: figures are put there.
+fn checked_out() -> String {
+    let commit = output("git", &["rev-parse", "--short=10", "HEAD"]);
+    let changed = output("git", &["status", "--porcelain", "--untracked-files=no", "--", "..", ":(exclude,top)docs"]);
+    if changed.is_empty() { commit } else { commit + "+" }
 }
 
 fn built_from(binary: &Path) -> Option<String> {

@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use super::document::{self, cell};
+use super::document::{cell, grouped};
 use super::{Run, directory};
 use crate::prove::{Limit, Outcome, Row};
 
@@ -40,7 +39,7 @@ pub struct Timed {
 }
 
 impl Timed {
-    pub fn of(outcome: &Outcome, command: &str) -> Self {
+    pub fn of(outcome: &Outcome, command: &str, run: Run) -> Self {
         let setting = outcome.setting.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         Self {
             name: outcome.scenario.clone(),
@@ -48,8 +47,8 @@ impl Timed {
             setting,
             rows: outcome.rows.clone(),
             limits: outcome.limits.clone(),
-            at: String::new(),
-            run: Run::default(),
+            at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            run,
         }
     }
 
@@ -59,15 +58,11 @@ impl Timed {
         self
     }
 
-    /// Into `target/figures/timed`, over what an earlier run left.
-    /// `disk` is where the run's spools were.
-    pub fn write(&self, disk: &Path) -> io::Result<Self> {
-        let directory = directory().join("timed");
+    /// Into `target/figures/timed`, over what an earlier run left; what is not fit to be shown into `target/figures/unfit`.
+    pub fn write(&self, fit: bool) -> io::Result<()> {
+        let directory = directory().join(if fit { "timed" } else { "unfit" });
         fs::create_dir_all(&directory)?;
-        let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let timed = Self { run: document::this_run(disk), at, ..self.clone() };
-        fs::write(directory.join(format!("{}.json", self.name)), serde_json::to_string_pretty(&timed)?)?;
-        Ok(timed)
+        fs::write(directory.join(format!("{}.json", self.name)), serde_json::to_string_pretty(&self)?)
     }
 }
 
@@ -77,7 +72,7 @@ pub fn rendered(document: &str, all: &[Timed]) -> Option<String> {
     sorted.sort_by(|a, b| a.at.cmp(&b.at));
     let mut text = claims(document, &sorted)?;
     for timed in sorted.iter().filter(|timed| !timed.rows.is_empty()) {
-        let begin = format!("<!-- table {}: written by `loadtest figures` -->\n", timed.name);
+        let begin = begin(&timed.name);
         if let Some((before, rest)) = text.split_once(&begin)
             && let Some((_, after)) = rest.split_once(END)
         {
@@ -85,6 +80,11 @@ pub fn rendered(document: &str, all: &[Timed]) -> Option<String> {
         }
     }
     Some(text)
+}
+
+/// Where the table of a scenario begins.
+pub(super) fn begin(scenario: &str) -> String {
+    format!("<!-- table {scenario}: written by `loadtest figures` -->\n")
 }
 
 /// Rows by their first cell, so that a claim measured by two scenarios has one row, of the newer run.
@@ -170,8 +170,8 @@ fn spread(middle: f64, rounds: &[f64], told: fn(f64) -> String) -> String {
     if middle == 0.0 {
         return String::new();
     }
-    let least = rounds.iter().copied().reduce(f64::min).unwrap_or(middle);
-    let most = rounds.iter().copied().reduce(f64::max).unwrap_or(middle);
+    let (least, most) = (rounds.iter().copied().reduce(f64::min), rounds.iter().copied().reduce(f64::max));
+    let (Some(least), Some(most)) = (least, most) else { return told(middle) };
     format!("{} ({} – {})", told(middle), told(least), told(most))
 }
 
@@ -182,7 +182,7 @@ fn some(value: f64, decimals: usize) -> String {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is positive and below 2^53")]
 fn whole(rate: f64) -> String {
-    document::grouped(rate.round() as u64)
+    grouped(rate.round() as u64)
 }
 
 #[cfg(test)]
@@ -220,5 +220,17 @@ mod tests {
         assert!(text.contains("`peers`; connections 64. 2026-01-02, abc, m."), "{text}");
         assert_eq!(rendered(&text, &all).unwrap(), text);
         assert!(rendered("no table", &[]).is_none());
+    }
+
+    #[test]
+    fn claims_of_one_scenario_stand_together() {
+        let of = |name: &str, what: &str| {
+            let limits = vec![Limit::new(what, 3.0, Bound::AtLeast(2.0))];
+            Timed { command: format!("prove {name}"), limits, ..timed(name, "1", 3.0) }
+        };
+        let page = format!("{CLAIMS}{CLAIMS_HEAD}{END}");
+        let text = rendered(&page, &[of("verify", "a"), of("drips", "z"), of("drips", "b")]).unwrap();
+        let rows: Vec<_> = text.lines().skip(3).map(|line| line.split(" | ").next().unwrap()).collect();
+        assert_eq!(rows, ["| b", "| z", "| a", END]);
     }
 }

@@ -66,6 +66,9 @@ pub struct Command {
     accounts: u32,
     #[arg(long, default_value = "photos")]
     bucket: String,
+    /// Key of the object; a run of # is the place of its number. Not of actions that name none, such as listings
+    #[arg(long, default_value = "2026/11/########.jpg")]
+    object: String,
     /// Of a question's body, in bytes; several with their shares, like 1024=90,16384=10
     #[arg(long, default_value_t = QUESTION_SIZE.to_string())]
     size: String,
@@ -101,7 +104,7 @@ impl Command {
         ensure!(self.streams == 1 || self.http2, "several streams need --http2");
         let mix = Mix::parse(&self.mix, |action| {
             // Listings and bucket calls name no object.
-            let object = if action.ends_with("Object") { "2026/11/########.jpg" } else { "" };
+            let object = if action.ends_with("Object") { &self.object } else { "" };
             Question::new(&self.account, action, &self.bucket, object)
         })?;
         let mut mix = mix.sizes(&self.size)?.objects(self.objects).accounts(self.accounts);

@@ -124,7 +124,7 @@ mod tests {
     fn report(allow: u64, deny: u64, statuses: &str) -> Report {
         let text = format!(
             r#"{{"setting":{{"url":"http://h/","protocol":"HTTP/1.1","connections":1,"streams":1,"rate":null,
-                "warm_up_seconds":1.0,"timeout_seconds":1.0,"threads":1,"questions":[],"objects":1,"accounts":1,"hits":null}},
+                "warm_up_seconds":1.0,"duration_seconds":1.0,"timeout_seconds":1.0,"threads":1,"questions":[],"objects":1,"accounts":1,"hits":null}},
                 "histogram":"","seconds":1.0,"allow":{allow},"deny":{deny},"other":0,"statuses":{statuses},
                 "reasons":{{}},"sent_bytes":1,"received_bytes":1,"failures":{{}},"unsent":0,"per_second":1.0,
                 "latency":{{"mean_us":1.0,"p50_us":1.0,"p90_us":1.0,"p99_us":1.0,"p999_us":1.0,"max_us":1.0}},

@@ -17,6 +17,7 @@ pub struct Mix {
     objects: u64,
     accounts: u32,
     hits: Option<f64>,
+    scattered: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ impl Mix {
     }
 
     fn with(parts: Vec<(u32, Asked)>) -> Self {
-        Self { parts, objects: 1, accounts: 1, hits: None }
+        Self { parts, objects: 1, accounts: 1, hits: None, scattered: false }
     }
 
     /// Each question in several sizes in bytes with their shares, like `1024=90,16384=10`.
@@ -73,6 +74,13 @@ impl Mix {
     #[must_use]
     pub fn accounts(mut self, accounts: u32) -> Self {
         self.accounts = accounts.clamp(1, MAX_ACCOUNTS);
+        self
+    }
+
+    /// The objects in no order, so that few questions are about all of them.
+    #[must_use]
+    pub fn scattered(mut self) -> Self {
+        self.scattered = true;
         self
     }
 
@@ -115,7 +123,7 @@ impl Mix {
             };
             Part { until, requests }
         });
-        Prepared { parts: parts.collect(), objects: self.objects, hits: self.hits }
+        Prepared { parts: parts.collect(), objects: self.objects, hits: self.hits, scattered: self.scattered }
     }
 }
 
@@ -148,12 +156,16 @@ pub(super) struct Prepared {
     parts: Vec<Part>,
     objects: u64,
     hits: Option<f64>,
+    scattered: bool,
 }
 
 impl Prepared {
     /// The object that question `number` is about.
     pub(super) fn object(&self, number: u64) -> u64 {
-        let Some(hits) = self.hits else { return number % self.objects };
+        let Some(hits) = self.hits else {
+            let place = if self.scattered { scatter(number) } else { number };
+            return place % self.objects;
+        };
         let known = new_before(number, hits);
         if new_before(number + 1, hits) > known {
             return known;
@@ -269,6 +281,14 @@ mod tests {
             assert!((800_i32 - counts[&format!("\"alice-{number}\"")]).abs() < 200, "{counts:?}");
         }
         assert!(Mix::of(Question::read()).sizes("big").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_few_questions_are_about_all_objects_where_they_are_scattered() {
+        let mix = Mix::of(Question::new("a", "s3:GetObject", "b", "########")).objects(1_000_000).scattered();
+        let number = |body: serde_json::Value| body["input"]["object"].as_str().unwrap().parse::<u32>().unwrap();
+        let quarters: BTreeSet<_> = asked(&mix, 100).await.into_iter().map(|body| number(body) / 250_000).collect();
+        assert_eq!(quarters, [0, 1, 2, 3].into());
     }
 
     #[test]

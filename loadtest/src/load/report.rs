@@ -133,7 +133,7 @@ pub(super) fn encoded(nanoseconds: &Histogram<u64>) -> anyhow::Result<String> {
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "{}", self.setting)?;
-        writeln!(out, "answers   {} in {:.1} s ({:.0}/s)", self.answers(), self.seconds, self.per_second)?;
+        writeln!(out, "answers   {} ({:.0}/s within {:.1} s)", self.answers(), self.per_second, self.seconds)?;
         writeln!(out, "          allow {}, deny {}, other {}", self.allow, self.deny, self.other)?;
         writeln!(out, "statuses  {}", list(self.statuses.iter().map(|(status, count)| format!("{status}: {count}"))))?;
         if !self.reasons.is_empty() {

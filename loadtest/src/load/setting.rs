@@ -17,6 +17,8 @@ pub struct Setting {
     /// Questions a second that were due; none is a closed loop.
     pub rate: Option<f64>,
     pub warm_up_seconds: f64,
+    /// None: until it was stopped.
+    pub duration_seconds: Option<f64>,
     /// For one question.
     pub timeout_seconds: f64,
     /// Of the load generator.
@@ -51,6 +53,7 @@ impl Setting {
             ("streams", streams.to_string()),
             ("rate", rate.map_or("closed loop".to_owned(), |rate| format!("{rate}/s"))),
             ("warm-up", format!("{warm_up_seconds} s")),
+            ("duration", self.duration_seconds.map_or("until stopped".to_owned(), |seconds| format!("{seconds} s"))),
             ("timeout", format!("{timeout_seconds} s")),
             ("threads of the load generator", threads.to_string()),
             ("questions", questions.join("; ")),
@@ -89,6 +92,7 @@ mod tests {
             streams: 1,
             rate: None,
             warm_up_seconds: 1.0,
+            duration_seconds: Some(10.0),
             timeout_seconds: 10.0,
             threads: 1,
             questions: vec!["1 × s3:GetObject".into()],

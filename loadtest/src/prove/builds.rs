@@ -14,6 +14,7 @@ use super::countersign::{Proved, Setting};
 use super::outcome::{Outcome, Row};
 use super::turns::{self, Contender, median, spread};
 use super::{Options, countersign, machine, peers};
+use crate::figures::OTHERS;
 use crate::laboratory::Laboratory;
 
 /// Compare builds of Countersign in turns, in one run: each with the first
@@ -68,8 +69,9 @@ struct Compared {
 impl Command {
     /// 0: they were compared. Which is better is for people: no bound is known.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        machine::busy_before()?;
-        let outcome = super::interruptible(self.measured())?;
+        let busy = machine::busy_before()?;
+        let mut outcome = super::interruptible(self.measured())?;
+        outcome.setting.insert(OTHERS, format!("{busy:.2} cores"));
         let compared = compared(&outcome.rows)?;
         println!("{outcome}");
         for ratio in &compared {

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use super::process::USER_HZ;
 
@@ -14,7 +14,7 @@ const BUSY: f64 = 0.2;
 const LOOK: Duration = Duration::from_secs(2);
 
 /// Summed over all processors, since the machine was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Times {
     /// Nothing to do, or waiting for a disk.
     idle: Duration,
@@ -23,6 +23,8 @@ pub(super) struct Times {
     /// Of devices and of the network, loopback too: what is received is dealt with there, and is no process' time.
     interrupts: Duration,
     all: Duration,
+    /// Of the machine, which may be more than this process may use.
+    cores: f64,
 }
 
 /// Processors that did no process' work, on the average of a time.
@@ -40,11 +42,10 @@ impl Times {
 
     /// Between then and now.
     pub(super) fn since(self, then: Self) -> Cores {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let all = self.all.saturating_sub(then.all).as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
+        // A time too short for one tick has no shares.
         let share = |now: Duration, then: Duration| {
-            if all > 0.0 { now.saturating_sub(then).as_secs_f64() / all * cores as f64 } else { 0.0 }
+            if all > 0.0 { now.saturating_sub(then).as_secs_f64() / all * self.cores } else { f64::NAN }
         };
         Cores {
             idle: share(self.idle, then.idle),
@@ -58,12 +59,11 @@ impl Times {
 pub(super) fn busy_before() -> anyhow::Result<f64> {
     let then = Times::now()?;
     std::thread::sleep(LOOK);
-    let Cores { idle, .. } = Times::now()?.since(then);
-    #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
-    let busy = (cores - idle).max(0.0);
+    let now = Times::now()?;
+    let busy = now.cores - now.since(then).idle;
+    ensure!(busy.is_finite(), "`/proc/stat` stands still");
     if busy > BUSY {
-        eprintln!("others use {busy:.2} of {cores} cores: the figures will be about that, too");
+        eprintln!("others use {busy:.2} of {} cores: the figures will be about that, too", now.cores);
     }
     Ok(busy)
 }
@@ -75,7 +75,9 @@ fn parse(stat: &str) -> Option<Times> {
     let [_, _, _, idle, waiting, hard, soft, stolen] = <[u64; 8]>::try_from(ticks.as_slice()).ok()?;
     let time = |ticks: u64| Duration::from_millis(1000 / USER_HZ * ticks);
     let (idle, stolen, interrupts) = (time(idle + waiting), time(stolen), time(hard + soft));
-    Some(Times { idle, stolen, interrupts, all: time(ticks.iter().sum()) })
+    #[expect(clippy::cast_precision_loss, reason = "a number of cores")]
+    let cores = stat.lines().skip(1).take_while(|line| line.starts_with("cpu")).count() as f64;
+    Some(Times { idle, stolen, interrupts, all: time(ticks.iter().sum()), cores })
 }
 
 #[cfg(test)]
@@ -84,24 +86,22 @@ mod tests {
 
     #[test]
     fn fields_are_the_right_ones() {
-        let times = parse("cpu  100 1 50 700 100 3 6 40 9 9\ncpu0 1 1 1\n").unwrap();
+        let times = parse("cpu  100 1 50 700 100 3 6 40 9 9\ncpu0 1 1 1\ncpu1 1 1 1\nintr 1\n").unwrap();
         let seconds = |seconds| Duration::from_secs(seconds);
         let (stolen, interrupts) = (Duration::from_millis(400), Duration::from_millis(90));
-        assert_eq!(times, Times { idle: seconds(8), stolen, interrupts, all: seconds(10) });
+        assert_eq!(times, Times { idle: seconds(8), stolen, interrupts, all: seconds(10), cores: 2.0 });
         assert_eq!(parse("cpu  1 2 3\n"), None);
         assert_eq!(parse("intr 1"), None);
     }
 
     #[test]
     fn what_is_idle_is_a_part_of_the_cores() {
-        let cores = std::thread::available_parallelism().unwrap().get() as f64;
         let zero = Duration::ZERO;
-        let then = Times { idle: zero, stolen: zero, interrupts: zero, all: zero };
+        let then = Times { idle: zero, stolen: zero, interrupts: zero, all: zero, cores: 4.0 };
         let seconds = Duration::from_secs;
-        let now = Times { idle: seconds(3), stolen: seconds(1), interrupts: seconds(2), all: seconds(8) };
-        let expected = Cores { idle: cores * 3.0 / 8.0, stolen: cores / 8.0, interrupts: cores / 4.0 };
-        assert_eq!(now.since(then), expected);
-        assert_eq!(now.since(now), Cores::default());
-        assert!(busy_before().unwrap() <= cores);
+        let now = Times { idle: seconds(3), stolen: seconds(1), interrupts: seconds(2), all: seconds(8), cores: 4.0 };
+        assert_eq!(now.since(then), Cores { idle: 1.5, stolen: 0.5, interrupts: 1.0 });
+        assert!(now.since(now).idle.is_nan());
+        assert!(Times::now().unwrap().cores >= 1.0);
     }
 }

@@ -42,6 +42,8 @@ pub struct Row {
     pub interrupt_cores: f64,
     /// What was resident at the end of a turn, in bytes.
     pub resident: u64,
+    /// The most of these.
+    pub resident_most: u64,
     /// The most that was ever resident, in bytes.
     pub peak: u64,
     /// The rate of every turn, in order.

@@ -44,12 +44,13 @@ impl Command {
     /// 0: it is drawn. Needs perf(1), and the right to sample a process of one's own (`kernel.perf_event_paranoid` at most 2;
     /// the kernel's own functions have names at most 1).
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        let folded = self.svg.with_extension("folded");
+        ensure!(folded != self.svg, "`{}` is where the stacks go: name the picture otherwise", folded.display());
         let samples = tempfile::NamedTempFile::new()?;
         super::interruptible(self.sampled(samples.path()))?;
         if let Some(directory) = self.svg.parent() {
             std::fs::create_dir_all(directory)?;
         }
-        let folded = self.svg.with_extension("folded");
         fold(samples.path(), &folded)?;
         draw(&folded, &self.svg, &self.title())?;
         let text = std::fs::read_to_string(&folded)?;
@@ -95,8 +96,10 @@ fn fold(samples: &Path, folded: &Path) -> anyhow::Result<()> {
     script.args(["script", "--no-inline", "--input"]).arg(samples).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut script = script.spawn().context("perf script")?;
     let out = BufReader::new(script.stdout.take().context("perf script writes nothing")?);
-    Folder::from(Folding::default()).collapse(out, BufWriter::new(File::create(folded)?))?;
+    let collapsed = Folder::from(Folding::default()).collapse(out, BufWriter::new(File::create(folded)?));
+    // It ends by itself: where nobody reads any more it cannot write.
     let status = script.wait()?;
+    collapsed?;
     ensure!(status.success(), "perf script: {status}");
     Ok(())
 }

@@ -9,9 +9,9 @@ use clap::ValueEnum;
 
 use super::outcome::{Bound, Limit, Outcome, Row, mebibytes};
 use super::roster::{Entrant, Roster};
-use super::told::{Run, told};
+use super::told::Run;
 use super::turns::{self, ratio, spread};
-use super::{Options, machine, peers};
+use super::{Options, peers};
 
 /// One rate over another.
 struct Ratio {
@@ -72,11 +72,10 @@ impl Command {
     /// 0: every ratio between those who took part holds; 1: one does not.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let arguments = format!("peers {}{}", self.options, super::typed("--only", &self.only));
-        let whole = self.only.is_empty();
-        let entrants = if self.only.is_empty() { Entrant::value_variants().to_vec() } else { self.only };
-        let busy = machine::busy_before()?;
+        let run = Run::begin(&self.options, arguments, self.only.is_empty())?;
+        let entrants = if self.only.is_empty() { Entrant::value_variants().to_vec() } else { self.only.clone() };
         let outcome = super::interruptible(measured("peers", &self.options, &entrants))?;
-        told(&outcome, self.json.as_deref(), &Run { options: &self.options, arguments, busy, whole })?;
+        run.told(&outcome, self.json.as_deref())?;
         // Some peers alone have no ratio, and then there is nothing that could fail.
         Ok(if outcome.limits.iter().all(|limit| limit.holds) { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
@@ -87,13 +86,13 @@ async fn measured(scenario: &str, options: &Options, entrants: &[Entrant]) -> an
     let question = peers::question();
     let rows = turns::take(options, &question, &roster.contenders).await?;
     roster.check().await?;
-    let (limits, ratios) = (limits(entrants, &rows), turns::ratios(&rows));
+    let (limits, ratios) = (limits(scenario, entrants, &rows), turns::ratios(&rows));
     let setting = setting(options)?;
     Ok(Outcome { scenario: scenario.to_owned(), binary: roster.binary, setting, rows, ratios, limits })
 }
 
 /// Those that these can be held to.
-fn limits(entrants: &[Entrant], rows: &[Row]) -> Vec<Limit> {
+fn limits(scenario: &str, entrants: &[Entrant], rows: &[Row]) -> Vec<Limit> {
     let there = |entrant| entrants.contains(&entrant);
     let mut limits: Vec<_> = CACHED
         .iter()
@@ -106,11 +105,12 @@ fn limits(entrants: &[Entrant], rows: &[Row]) -> Vec<Limit> {
         .collect();
     if !limits.is_empty() {
         let busiest = rows.iter().map(|row| row.client_busy).reduce(f64::max).unwrap_or(f64::NAN);
-        limits.push(Limit::new("busy share of the load generator, at most", busiest, Bound::Below(GENERATOR_BUSY)));
+        let what = format!("busy share of the load generator of `{scenario}`, at most");
+        limits.push(Limit::new(what, busiest, Bound::Below(GENERATOR_BUSY)));
     }
     if there(Entrant::CachedSynced) {
         let row = rows.iter().find(|row| row.contender == Entrant::CachedSynced.name());
-        let resident = row.map_or(f64::NAN, |row| mebibytes(row.resident));
+        let resident = row.map_or(f64::NAN, |row| mebibytes(row.resident_most));
         limits.push(Limit::new("resident MiB, cached, synced", resident, Bound::Below(MEBIBYTES)));
     }
     if there(Entrant::OneClient) && there(Entrant::Fdatasync) {
@@ -146,7 +146,7 @@ mod tests {
     fn row(entrant: Entrant, rate: f64, p50: f64) -> Row {
         let contender = entrant.name().to_owned();
         let (rates, p50s) = (vec![rate], vec![p50]);
-        Row { contender, per_second: rate, p50_us: p50, resident: 149 << 20, rates, p50s, ..Row::default() }
+        Row { contender, per_second: rate, p50_us: p50, resident_most: 149 << 20, rates, p50s, ..Row::default() }
     }
 
     #[test]
@@ -154,7 +154,7 @@ mod tests {
         for Ratio { one, other, least } in CACHED.iter().chain(&UNCACHED) {
             let holds = |rate| {
                 let rows = [row(*one, rate, 1.0), row(*other, 1000.0, 1.0)];
-                limits(&[*one, *other], &rows).first().is_some_and(|limit| limit.holds)
+                limits("peers", &[*one, *other], &rows).first().is_some_and(|limit| limit.holds)
             };
             assert!(holds(least * 1000.0) && !holds(least * 1000.0 - 1.0), "{} {}", one.name(), other.name());
         }
@@ -165,7 +165,7 @@ mod tests {
         let Ratio { one, other, .. } = CACHED[0];
         let holds = |client_busy| {
             let peer = Row { client_busy, ..row(other, 1.0, 1.0) };
-            limits(&[one, other], &[row(one, 1000.0, 1.0), peer]).iter().all(|limit| limit.holds)
+            limits("peers", &[one, other], &[row(one, 1000.0, 1.0), peer]).iter().all(|limit| limit.holds)
         };
         assert!(holds(0.94) && !holds(0.95));
     }
@@ -173,18 +173,21 @@ mod tests {
     #[test]
     fn memory_and_the_sync_are_limits_too() {
         let both = [Entrant::OneClient, Entrant::Fdatasync];
-        let holds = |client| limits(&both, &[row(both[0], 1.0, client), row(both[1], 1.0, 100.0)])[0].holds;
+        let holds = |client| limits("peers", &both, &[row(both[0], 1.0, client), row(both[1], 1.0, 100.0)])[0].holds;
         assert!(holds(139.9) && !holds(140.0));
         let mut cached = row(Entrant::CachedSynced, 1.0, 1.0);
-        let held = |row: &Row| limits(&[Entrant::CachedSynced], std::slice::from_ref(row))[0].holds;
+        let held = |row: &Row| limits("peers", &[Entrant::CachedSynced], std::slice::from_ref(row))[0].holds;
         assert!(held(&cached));
-        cached.resident = 150 << 20;
+        cached.resident_most = 150 << 20;
         assert!(!held(&cached));
     }
 
     #[test]
     fn who_did_not_take_part_has_no_limit() {
-        assert!(limits(&[Entrant::PingoraConstant, Entrant::Opa], &[]).is_empty());
-        assert!(limits(Entrant::value_variants(), &[]).iter().all(|limit| !limit.holds), "nothing was measured");
+        assert!(limits("peers", &[Entrant::PingoraConstant, Entrant::Opa], &[]).is_empty());
+        assert!(
+            limits("peers", Entrant::value_variants(), &[]).iter().all(|limit| !limit.holds),
+            "nothing was measured"
+        );
     }
 }

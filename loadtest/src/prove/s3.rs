@@ -15,9 +15,9 @@ pub use call::Call;
 pub use stand::Decider;
 
 use super::outcome::{Bound, Limit, Outcome, Row};
-use super::told::{Run, told};
+use super::told::Run;
 use super::turns::{self, Turn, ratio};
-use super::{Options, machine, peers};
+use super::{Options, peers};
 use crate::load::{Load, Mix, Report};
 use stand::{Side, Stand};
 
@@ -57,16 +57,17 @@ struct What {
 impl Command {
     /// 0: every claimed ratio between those who took part holds; 1: one does not.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let busy = machine::busy_before()?;
-        let outcome = super::interruptible(measured(&self.options, &self.what))?;
         let What { calls, clients, only } = &self.what;
-        // Those that are claimed about have a table of their own, with all of them.
+        // What is claimed about has a table of its own.
         let claimed = CLAIMED.iter().all(|(count, ..)| clients.iter().any(|clients| usize::from(*clients) == *count));
-        let whole = only.is_empty() && (claimed || outcome.scenario != HEADS);
+        let fits = if heads(calls) { claimed } else { !calls.contains(&Call::Head) };
+        let whole = only.is_empty() && fits;
         let clients: Vec<_> = clients.iter().map(u16::to_string).collect();
         let (calls, only) = (super::typed("--call", calls), super::typed("--only", only));
         let arguments = format!("s3 {}{calls} --clients {}{only}", self.options, clients.join(","));
-        told(&outcome, self.json.as_deref(), &Run { options: &self.options, arguments, busy, whole })?;
+        let run = Run::begin(&self.options, arguments, whole)?;
+        let outcome = super::interruptible(measured(&self.options, &self.what))?;
+        run.told(&outcome, self.json.as_deref())?;
         Ok(if outcome.limits.iter().all(|limit| limit.holds) { ExitCode::SUCCESS } else { ExitCode::from(1) })
     }
 }
@@ -108,9 +109,13 @@ async fn measured(options: &Options, what: &What) -> anyhow::Result<Outcome> {
     }
     let rows = cells.iter().map(|cell| turns::row(&cell.name(), &cell.turns)).collect::<anyhow::Result<Vec<_>>>()?;
     let limits = limits(&rows);
-    let scenario = if what.calls == [Call::Head] { HEADS } else { CALLS };
+    let scenario = if heads(&what.calls) { HEADS } else { CALLS };
     let (scenario, binary) = (scenario.to_owned(), stand.binary.clone());
     Ok(Outcome { scenario, binary, setting: setting(options), rows, ratios: BTreeMap::new(), limits })
+}
+
+fn heads(calls: &[Call]) -> bool {
+    calls == [Call::Head]
 }
 
 impl Cell<'_> {

@@ -1,5 +1,5 @@
-//! `loadtest scale`: what a decision costs as one thing grows. A curve each: connections, the size of questions, the
-//! number of authorizers, what is cached, what waits for Kafka. Curves claim nothing; they are read.
+//! `loadtest scale`: what a decision costs as one thing grows. A curve each: connections, the rate, the size of questions,
+//! the number of authorizers, what is cached, what waits for Kafka. Curves claim nothing; they are read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,16 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 
+mod routes;
+
 use super::countersign::{Proved, Setting};
 use super::outcome::{Outcome, Row};
-use super::told::{Run, told};
+use super::told::Run;
 use super::turns::{self, Turn};
-use super::{Options, countersign, machine, peers};
+use super::{Options, countersign, peers};
 use crate::laboratory::Laboratory;
 use crate::laboratory::pingora::Pingora;
-use crate::load::{Load, Mix, QUESTION_SIZE};
+use crate::load::{Load, Mix, QUESTION_SIZE, Report};
 use crate::question::Question;
 use crate::up;
 
@@ -23,6 +25,8 @@ const CONNECTIONS: [usize; 7] = [1, 4, 16, 64, 256, 512, 1000];
 const SIZES: [usize; 6] = [512, 1024, 4 << 10, 16 << 10, 64 << 10, 256 << 10];
 const AUTHORIZERS: [usize; 4] = [1, 2, 4, 8];
 const KEYS: [u64; 4] = [1_000, 10_000, 100_000, 1_000_000];
+/// Questions a second.
+const RATES: [u32; 6] = [500, 1000, 2000, 5000, 10_000, 20_000];
 /// Shares of `--records`.
 const BACKLOGS: [u64; 4] = [0, 10, 50, 100];
 const NOBODY: &str = "[kafka]\nbrokers = [\"127.0.0.1:1\"]\ntopic = \"countersign.decisions\"\n";
@@ -40,6 +44,8 @@ pub enum Curve {
     CacheSize,
     /// Nothing to `--records`; cached
     Backlog,
+    /// 500 to 20,000 questions a second, in an open loop; cached
+    Rate,
 }
 
 impl Curve {
@@ -50,6 +56,7 @@ impl Curve {
             Self::Authorizers => "authorizers",
             Self::CacheSize => "cache-size",
             Self::Backlog => "backlog",
+            Self::Rate => "rate",
         }
     }
 }
@@ -68,10 +75,9 @@ pub struct Command {
 impl Command {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let Self { curve, options, json } = self;
-        let busy = machine::busy_before()?;
+        let run = Run::begin(&options, format!("scale {} {options}", curve.name()), true)?;
         let outcome = super::interruptible(measured(curve, &options))?;
-        let arguments = format!("scale {} {options}", curve.name());
-        told(&outcome, json.as_deref(), &Run { options: &options, arguments, busy, whole: true })?;
+        run.told(&outcome, json.as_deref())?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -80,6 +86,8 @@ impl Command {
 struct Point<'a> {
     name: String,
     connections: usize,
+    /// None: as fast as it answers.
+    rate: Option<f64>,
     mix: Mix,
     proved: &'a Proved,
 }
@@ -93,6 +101,7 @@ async fn measured(curve: Curve, options: &Options) -> anyhow::Result<Outcome> {
         Curve::Authorizers => bench.authorizers().await?,
         Curve::CacheSize => bench.keys().await?,
         Curve::Backlog => bench.backlogs().await?,
+        Curve::Rate => bench.rates().await?,
     };
     let Options { rounds, seconds, warm_up, .. } = options;
     let setting = BTreeMap::from([
@@ -124,17 +133,24 @@ impl<'a> Bench<'a> {
     }
 
     async fn connections(&self) -> anyhow::Result<Vec<Row>> {
-        let proved = self.countersign("").await?;
-        let points = CONNECTIONS.map(|connections| Point {
-            name: connections.to_string(),
-            connections,
-            ..self.point(&proved, Mix::of(peers::question()))
-        });
-        self.side_by_side(&points).await
+        let proved = self.several("", CONNECTIONS.len()).await?;
+        let point = |(connections, proved): (usize, _)| {
+            let name = connections.to_string();
+            Point { name, connections, ..self.point(proved, Mix::of(peers::question())) }
+        };
+        self.side_by_side(&CONNECTIONS.into_iter().zip(&proved).map(point).collect::<Vec<_>>()).await
+    }
+
+    async fn rates(&self) -> anyhow::Result<Vec<Row>> {
+        let proved = self.several("", RATES.len()).await?;
+        let point = |(rate, proved): (u32, _)| {
+            let name = crate::figures::grouped(rate.into());
+            Point { name, rate: Some(rate.into()), ..self.point(proved, Mix::of(peers::question())) }
+        };
+        self.side_by_side(&RATES.into_iter().zip(&proved).map(point).collect::<Vec<_>>()).await
     }
 
     async fn sizes(&self) -> anyhow::Result<Vec<Row>> {
-        // What is resident belongs to a size only where it has a process of its own.
         let proved = self.several("", SIZES.len()).await?;
         let point = |(size, proved): (usize, _)| {
             let mix = Mix::of(peers::question().size(size));
@@ -144,12 +160,13 @@ impl<'a> Bench<'a> {
     }
 
     async fn authorizers(&self) -> anyhow::Result<Vec<Row>> {
-        let proved = self.countersign(&routes(&self.constant.url())).await?;
-        let points = AUTHORIZERS.map(|count| {
-            let question = Question::new("alice", "s3:GetObject", &bucket(count), "a.csv").size(QUESTION_SIZE);
-            Point { name: count.to_string(), ..self.point(&proved, Mix::of(question)) }
-        });
-        self.side_by_side(&points).await
+        let tables = routes::routes(&self.constant.url(), &AUTHORIZERS);
+        let proved = self.several(&tables, AUTHORIZERS.len()).await?;
+        let point = |(count, proved): (usize, _)| {
+            let question = Question::new("alice", "s3:GetObject", &routes::bucket(count), "a.csv").size(QUESTION_SIZE);
+            Point { name: count.to_string(), ..self.point(proved, Mix::of(question)) }
+        };
+        self.side_by_side(&AUTHORIZERS.into_iter().zip(&proved).map(point).collect::<Vec<_>>()).await
     }
 
     /// A process for each number, which is filled before the first round.
@@ -162,7 +179,7 @@ impl<'a> Bench<'a> {
             let question = Question::new("alice", "s3:GetObject", "reports", "home/alice/########.csv");
             let mix = Mix::of(question.size(QUESTION_SIZE)).objects(keys);
             self.answered(proved, &mix, keys).await?;
-            points.push(Point { name: crate::figures::grouped(keys), ..self.point(proved, mix) });
+            points.push(Point { name: crate::figures::grouped(keys), ..self.point(proved, mix.scattered()) });
         }
         self.side_by_side(&points).await
     }
@@ -190,6 +207,7 @@ impl<'a> Bench<'a> {
         Ok(rows)
     }
 
+    /// A process for each point: what is resident belongs to that alone.
     async fn several(&self, tables: &str, count: usize) -> anyhow::Result<Vec<Proved>> {
         let mut all = Vec::new();
         for _ in 0..count {
@@ -199,7 +217,7 @@ impl<'a> Bench<'a> {
     }
 
     fn point<'p>(&self, proved: &'p Proved, mix: Mix) -> Point<'p> {
-        Point { name: String::new(), connections: self.options.connections, mix, proved }
+        Point { name: String::new(), connections: self.options.connections, rate: None, mix, proved }
     }
 
     /// Asks until so many answers have come.
@@ -232,12 +250,22 @@ impl<'a> Bench<'a> {
     async fn turn(&self, point: &Point<'_>) -> anyhow::Result<Turn> {
         let (warm_up, duration) = self.options.turn();
         let load = Load::new(point.proved.countersign.url()).connections(point.connections).mix(point.mix.clone());
-        let load = load.warm_up(warm_up).duration(duration);
+        let load = point.rate.map_or(load.clone(), |rate| load.rate(rate)).warm_up(warm_up).duration(duration);
         let pid = peers::pid(&point.proved.countersign)?;
-        let turn = turns::under(load, &[pid], self.options, |report| turns::only_allows(&point.name, report)).await?;
+        let turn = turns::under(load, &[pid], self.options, |report| answered(point, report)).await?;
         eprintln!("{:<12} {:>8.0}/s", point.name, turn.per_second);
         Ok(turn)
     }
+}
+
+/// A rate that is too high for it is seen in the row, which has a lower one.
+fn answered(point: &Point<'_>, report: &Report) -> anyhow::Result<()> {
+    if point.rate.is_none() {
+        return turns::only_allows(&point.name, report);
+    }
+    let fine = report.allow > 0 && report.allow == report.answers() && report.failed() == 0;
+    ensure!(fine, "not every answer at {} a second was an allow:\n{report}", point.name);
+    Ok(())
 }
 
 /// Records that wait for Kafka.
@@ -250,37 +278,12 @@ fn bytes(size: usize) -> String {
     if size < 1024 { format!("{size} B") } else { format!("{} KiB", size / 1024) }
 }
 
-fn bucket(count: usize) -> String {
-    format!("asks-{count}")
-}
-
-/// As many authorizers as the longest route has, and a route by bucket for each number of them. The first is there.
-fn routes(url: &str) -> String {
-    let most = AUTHORIZERS.iter().copied().max().unwrap_or(1);
-    let name = |number: usize| if number == 0 { "constant".to_owned() } else { format!("constant-{number}") };
-    let authorizers: String =
-        (1..most).map(|number| format!("[[authorizer]]\nname = \"{}\"\nurl = \"{url}\"\n", name(number))).collect();
-    let routes = AUTHORIZERS.map(|count| {
-        let ask: Vec<_> = (0..count).map(|number| format!("\"{}\"", name(number))).collect();
-        format!(
-            "[[route]]\nname = \"{count}\"\nmatch = {{ bucket = [\"{}\"] }}\nask = [{}]\ncombine = \"all\"\n",
-            bucket(count),
-            ask.join(", ")
-        )
-    });
-    let rest = "[[route]]\nname = \"rest\"\nask = [\"constant\"]\n";
-    format!("[cache]\nallow_ttl = \"0s\"\ndeny_ttl = \"0s\"\n{authorizers}{}{rest}", routes.concat())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn routes_ask_as_many_as_they_say() {
-        let text = routes("http://h/");
-        assert_eq!(text.matches("[[authorizer]]").count(), 7);
-        assert!(text.contains("bucket = [\"asks-2\"] }\nask = [\"constant\", \"constant-1\"]\n"), "{text}");
+    fn sizes_are_told_in_their_unit() {
         assert_eq!((bytes(512), bytes(4096)), ("512 B".to_owned(), "4 KiB".to_owned()));
     }
 }

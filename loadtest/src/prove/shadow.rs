@@ -41,15 +41,15 @@ pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
     };
     let contenders = [
         ("without a shadow", start(OFF.to_owned()).await?),
-        ("one that hangs", start(tried(&hangs, "breaker = { failures = 10000 }\n")).await?),
-        ("one that differs", start(tried(&differs, "")).await?),
+        ("a shadow that hangs", start(tried(&hangs, "breaker = { failures = 10000 }\n")).await?),
+        ("a shadow that differs", start(tried(&differs, "")).await?),
     ];
     let mut turns: Vec<Vec<Turn>> = contenders.iter().map(|_| Vec::new()).collect();
     for round in 0..options.rounds {
         for index in turns::order(round, contenders.len()) {
             if let (Some((name, proved)), Some(turns)) = (contenders.get(index), turns.get_mut(index)) {
                 let turn = turn(options, name, proved).await?;
-                eprintln!("round {} {name:<18} p50 {:>6.0} µs p99 {:>7.0} µs", round + 1, turn.p50_us, turn.p99_us);
+                eprintln!("round {} {name:<22} p50 {:>6.0} µs p99 {:>7.0} µs", round + 1, turn.p50_us, turn.p99_us);
                 turns.push(turn);
             }
         }
@@ -100,7 +100,7 @@ fn limits(rows: &[Row]) -> Vec<Limit> {
     let Some((without, shadows)) = rows.split_first() else { return Vec::new() };
     let limits = shadows.iter().flat_map(|with| {
         let name = &with.contender;
-        let more = super::outcome::mebibytes(with.resident) - super::outcome::mebibytes(without.resident);
+        let more = super::outcome::mebibytes(with.resident_most) - super::outcome::mebibytes(without.resident_most);
         [
             Limit::new(format!("{name}: p50 / without"), with.p50_us / without.p50_us, Bound::Below(P50)),
             Limit::new(format!("{name}: p99 / without"), with.p99_us / without.p99_us, Bound::Below(P99)),
@@ -121,7 +121,7 @@ mod tests {
             per_second: RATE,
             p50_us,
             p99_us,
-            resident: resident << 20,
+            resident_most: resident << 20,
             ..Row::default()
         };
         let holds = |with: Row| limits(&[row(100.0, 1000.0, 20), with]).iter().map(|l| l.holds).collect::<Vec<_>>();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::{Options, Outcome};
+use super::{Options, Outcome, machine};
 use crate::figures::{self, OTHERS, PERFORMANCE, Timed};
 
 /// Rounds that a published figure is the middle of, at least.
@@ -14,45 +14,68 @@ const ROUNDS: usize = 5;
 /// How an outcome was had.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
-    pub(super) options: &'a Options,
+    options: &'a Options,
     /// Of `loadtest`, as they are typed.
-    pub(super) arguments: String,
-    /// Cores that others used just before it.
-    pub(super) busy: f64,
+    arguments: String,
     /// Everybody took part whom the page's table shows.
-    pub(super) whole: bool,
+    whole: bool,
+    /// Cores that others used just before it.
+    busy: f64,
+    of: figures::Run,
 }
 
-/// For people on standard output, for programs in a file if one is named, and in `target/figures`. In a checkout also in its
-/// page, if there is enough of it.
-pub(super) fn told(outcome: &Outcome, json: Option<&Path>, run: &Run<'_>) -> anyhow::Result<()> {
-    println!("{outcome}");
-    let command = format!("cargo run --release -p loadtest -- {}", run.arguments);
-    let timed = Timed::of(outcome, &command).setting(OTHERS, &format!("{:.2} cores", run.busy));
-    let timed = timed.write(&run.options.spool_in).context("cannot keep the figures")?;
-    if let Some(file) = json {
-        let json = serde_json::to_string_pretty(outcome)?;
-        std::fs::write(file, json + "\n").with_context(|| format!("cannot write `{}`", file.display()))?;
+impl<'a> Run<'a> {
+    /// To be called before anything is started or built: it notes what is there now, and how busy the machine is by itself.
+    pub(super) fn begin(options: &'a Options, arguments: String, whole: bool) -> anyhow::Result<Self> {
+        let of = figures::this_run(&options.spool_in);
+        Ok(Self { options, arguments, whole, busy: machine::busy_before()?, of })
     }
-    let page = Path::new(PERFORMANCE);
-    match unfit(run) {
-        Some(why) => eprintln!("not put into `{PERFORMANCE}`: {why}"),
-        None if !page.is_file() => eprintln!("not put into `{PERFORMANCE}`: there is none in this directory"),
-        None => {
-            figures::show(&timed, page)?;
-            eprintln!("put into `{PERFORMANCE}`");
+
+    /// For people on standard output, for programs in a file if one is named, and in `target/figures`. In a checkout also in its
+    /// page, if there is enough of it.
+    pub(super) fn told(self, outcome: &Outcome, json: Option<&Path>) -> anyhow::Result<()> {
+        println!("{outcome}");
+        if let Some(file) = json {
+            let json = serde_json::to_string_pretty(outcome)?;
+            std::fs::write(file, json + "\n").with_context(|| format!("cannot write `{}`", file.display()))?;
         }
+        let command = format!("cargo run --release -p loadtest -- {}", self.arguments);
+        let unfit = self.unfit();
+        let timed = Timed::of(outcome, &command, self.of).setting(OTHERS, &format!("{:.2} cores", self.busy));
+        timed.write(unfit.is_none()).context("cannot keep the figures")?;
+        match unfit {
+            Some(why) => eprintln!("not put into `{PERFORMANCE}`: {why}"),
+            None => show(&timed, Path::new(PERFORMANCE)),
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Why the page does not get it.
+    fn unfit(&self) -> Option<String> {
+        let Options { rounds, seconds, connections, records, keys, .. } = self.options;
+        let usual = Options::default();
+        if *rounds < ROUNDS {
+            return Some(format!("it had {rounds} of at least {ROUNDS} rounds"));
+        }
+        let short = *seconds < usual.seconds || *records < usual.records || *keys < usual.keys;
+        if short || *connections != usual.connections {
+            return Some("it was shorter or smaller than usual".to_owned());
+        }
+        (!self.whole).then(|| "not everybody took part".to_owned())
+    }
 }
 
-/// Why the page does not get it.
-fn unfit(run: &Run<'_>) -> Option<String> {
-    let rounds = run.options.rounds;
-    if rounds < ROUNDS {
-        return Some(format!("{rounds} rounds are fewer than {ROUNDS}"));
+/// A page that cannot be written does not change what was found.
+fn show(timed: &Timed, page: &Path) {
+    if !page.is_file() {
+        eprintln!("not put into `{}`: there is none in this directory", page.display());
+        return;
     }
-    (!run.whole).then(|| "not everybody took part".to_owned())
+    match figures::show(timed, page) {
+        Ok(true) => eprintln!("put into `{}`", page.display()),
+        Ok(false) => eprintln!("not put into `{}`: it has no table for this", page.display()),
+        Err(error) => eprintln!("not put into `{}`: {error:#}", page.display()),
+    }
 }
 
 #[cfg(test)]
@@ -61,12 +84,22 @@ mod tests {
 
     #[test]
     fn only_enough_of_it_is_published() {
-        let unfit = |rounds, whole| {
-            let options = Options { rounds, ..Options::default() };
-            unfit(&Run { options: &options, arguments: String::new(), busy: 0.0, whole })
+        let unfit = |options: &Options, whole| {
+            let of = figures::Run::default();
+            Run { options, arguments: String::new(), whole, busy: 0.0, of }.unfit().unwrap_or_default()
         };
-        assert_eq!(unfit(5, true), None);
-        assert_eq!(unfit(4, true).unwrap(), "4 rounds are fewer than 5");
-        assert_eq!(unfit(9, false).unwrap(), "not everybody took part");
+        let usual = Options::default();
+        assert_eq!(unfit(&usual, true), "");
+        assert_eq!(unfit(&usual, false), "not everybody took part");
+        assert_eq!(unfit(&Options { rounds: 4, ..usual.clone() }, true), "it had 4 of at least 5 rounds");
+        let small = [
+            Options { seconds: 2.9, ..usual.clone() },
+            Options { connections: 1, ..usual.clone() },
+            Options { records: 1000, ..usual.clone() },
+            Options { keys: 1000, ..usual },
+        ];
+        for options in small {
+            assert_eq!(unfit(&options, true), "it was shorter or smaller than usual", "{options:?}");
+        }
     }
 }

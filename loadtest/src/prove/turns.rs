@@ -108,11 +108,13 @@ pub(super) async fn under(
     let running = load.start().await?;
     tokio::time::sleep(warm_up).await;
     let (before, ours, then) = (all()?, process::own_cpu()?, Times::now()?);
-    let report = running.wait().await?;
+    // Not when the last answer is there: an open loop that is behind at the end goes on for a while.
+    tokio::time::sleep(duration).await;
     let (used, machine) = (all()?.saturating_sub(before), Times::now()?.since(then));
-    check(&report)?;
-    let cpu_us = each(used, report.answers());
     let client_busy = process::own_cpu()?.saturating_sub(ours).as_secs_f64() / duration.as_secs_f64();
+    let report = running.wait().await?;
+    check(&report)?;
+    let cpu_us = used.as_secs_f64() * 1e6 / (report.per_second * report.seconds);
     let mut memory = process::Memory { resident: 0, peak: 0 };
     for pid in pids {
         let process::Memory { resident, peak } = process::memory(*pid)?;
@@ -152,6 +154,7 @@ pub(super) fn row(name: &str, turns: &[Turn]) -> anyhow::Result<Row> {
         stolen_cores: of(|turn| turn.machine.stolen)?,
         interrupt_cores: of(|turn| turn.machine.interrupts)?,
         resident: resident.get(resident.len() / 2).copied().unwrap_or(0),
+        resident_most: resident.last().copied().unwrap_or(0),
         peak: turns.iter().map(|turn| turn.memory.peak).max().unwrap_or(0),
         rates: all(|turn| turn.per_second),
         p50s: all(|turn| turn.p50_us),
