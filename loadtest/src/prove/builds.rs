@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::countersign::{Proved, Setting};
 use super::outcome::{Outcome, Row};
-use super::turns::{self, Contender, median, spread};
+use super::turns::{self, Contender, Work, median, spread};
 use super::{Options, countersign, machine, peers};
 use crate::figures::OTHERS;
 use crate::laboratory::Laboratory;
@@ -41,6 +41,9 @@ pub(super) struct Kind {
     /// Ask the authorizer every time
     #[arg(long)]
     pub(super) uncached: bool,
+    /// Questions a second, in an open loop; without it as fast as they are answered
+    #[arg(long)]
+    pub(super) rate: Option<f64>,
 }
 
 impl Kind {
@@ -91,7 +94,8 @@ impl Command {
         for build in &self.builds {
             let proved = self.start(&lab, &constant.url(), build).await.with_context(|| build.display().to_string())?;
             let (url, pid) = (proved.countersign.url(), peers::pid(&proved.countersign)?);
-            contenders.push(Contender::server(build.display().to_string(), url, pid));
+            let work = Work::Server { url, pid, connections: None, rate: self.of.rate };
+            contenders.push(Contender { name: build.display().to_string().into(), work });
             running.push(proved);
         }
         let names: Vec<_> = contenders.iter().map(|contender| contender.name.clone()).collect();
@@ -102,6 +106,7 @@ impl Command {
         let setting = BTreeMap::from([
             ("connections", connections.to_string()),
             ("durability", self.of.durability.clone()),
+            ("rate", self.of.rate.map_or("closed loop".to_owned(), |rate| format!("{rate} a second"))),
             ("cache", if self.of.uncached { "off" } else { "on" }.to_owned()),
             ("turns", format!("{rounds} of {seconds} s after {warm_up} s")),
         ]);
@@ -131,6 +136,7 @@ fn compared(rows: &[Row]) -> anyhow::Result<Vec<Ratio>> {
             ("a second", &other.rates, &first.rates),
             ("p50", &other.p50s, &first.p50s),
             ("p99", &other.p99s, &first.p99s),
+            ("p99.9", &other.p999s, &first.p999s),
             ("CPU", &other.cpus, &first.cpus),
         ];
         for (figure, other_rounds, first_rounds) in figures {
@@ -154,6 +160,7 @@ mod tests {
             rates: rates.to_vec(),
             p50s: vec![1.0; 3],
             p99s: vec![1.0; 3],
+            p999s: vec![1.0; 3],
             cpus: rates.map(|rate| 1e6 / rate).to_vec(),
             ..Row::default()
         };

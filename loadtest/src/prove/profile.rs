@@ -76,7 +76,7 @@ impl Command {
         let (warm_up, duration) = self.options.turn();
         // It must not end before the sampling does, which takes a moment to begin.
         let load = Load::new(proved.countersign.url()).connections(self.options.connections).mix(Mix::of(question));
-        let load = load.start().await?;
+        let load = self.of.rate.map_or(load.clone(), |rate| load.rate(rate)).start().await?;
         tokio::time::sleep(warm_up).await;
         let pid = peers::pid(&proved.countersign)?.to_string();
         let seconds = duration.as_secs_f64().to_string();

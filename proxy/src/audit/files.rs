@@ -17,7 +17,8 @@ pub trait File: Send + Sync {
     /// again may succeed without meaning it.
     fn sync_data(&self) -> io::Result<()>;
     fn size(&self) -> io::Result<u64>;
-    /// Gives the file `size` bytes of real zeros, not a hole: later syncs then have no metadata to journal.
+    /// Gives the file `size` bytes of real zeros, not a hole: later syncs then have no metadata to journal. Few of them are on
+    /// their way to the disk at any time, so that syncs of other files do not wait for all.
     fn fill_zero(&self, size: u64) -> io::Result<()>;
     /// The same for two handles of one file, and for no other.
     fn identity(&self) -> io::Result<(u64, u64)>;
