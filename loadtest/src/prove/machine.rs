@@ -20,14 +20,15 @@ pub(super) struct Times {
     idle: Duration,
     /// A virtual processor that had something to do and no real one.
     stolen: Duration,
-    /// Of devices and of the network, loopback too: what is received is dealt with there, and is no process' time.
+    /// Of devices and of the network, loopback too: what is received is dealt with there. Most kernels count that in the process
+    /// which was interrupted as well.
     interrupts: Duration,
     all: Duration,
     /// Of the machine, which may be more than this process may use.
     cores: f64,
 }
 
-/// Processors that did no process' work, on the average of a time.
+/// Processors that were idle, taken away or in interrupts, on the average of a time.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Cores {
     pub(super) idle: f64,

@@ -38,7 +38,7 @@ pub struct Row {
     pub idle_cores: f64,
     /// Cores that the host of this virtual machine did not give.
     pub stolen_cores: f64,
-    /// Cores that were in interrupts of devices and the network, which is no process' time.
+    /// Cores that were in interrupts of devices and the network; most kernels count that in whatever they interrupt as well.
     pub interrupt_cores: f64,
     /// What was resident at the end of a turn, in bytes.
     pub resident: u64,
