@@ -294,7 +294,7 @@ mod tests {
         assert!(fill(0, 1024, |_, _| Ok(()), failing, || true).is_ok(), "a cursor is synced by who made it");
     }
 
-    /// Seen: on a disk whose syncs took a tenth of a second a segment was seconds late, and every decision with it.
+    /// Where a sync takes a tenth of a second, thirty of them would make a segment seconds late, and every decision with it.
     #[test]
     fn a_disk_that_is_slow_to_sync_is_asked_a_few_times_only() {
         let (syncs, written) = (Cell::new(0), Cell::new(0));
