@@ -186,6 +186,26 @@ mod tests {
         assert_eq!(commit_in("something else"), None);
     }
 
+    /// Seen: it was said that a page had what it has no table for.
+    #[test]
+    fn what_a_page_has_no_place_for_is_not_said_to_be_there() {
+        use crate::prove::{Bound, Limit, Outcome, Row};
+        let page = tempfile::NamedTempFile::new().unwrap();
+        let claims = "<!-- claims: written by `loadtest figures` -->\n<!-- end -->\n";
+        fs::write(page.path(), format!("{claims}{}<!-- end -->\n", timed::begin("there"))).unwrap();
+        let shown = |scenario: &str, limits: Vec<Limit>| {
+            let (setting, ratios) = (BTreeMap::new(), BTreeMap::new());
+            let rows = vec![Row { contender: "somebody".to_owned(), per_second: 1.0, ..Row::default() }];
+            let outcome = Outcome { scenario: scenario.to_owned(), binary: "b".into(), setting, rows, ratios, limits };
+            show(&Timed::of(&outcome, scenario, Run::default()), page.path()).unwrap()
+        };
+        assert!(!shown("elsewhere", Vec::new()));
+        assert!(!fs::read_to_string(page.path()).unwrap().contains("somebody"));
+        assert!(shown("there", Vec::new()) && shown("elsewhere", vec![Limit::new("x", 1.0, Bound::Below(2.0))]));
+        let text = fs::read_to_string(page.path()).unwrap();
+        assert!(text.contains("| somebody | 1 ") && text.contains("| x | below 2 | 1.00 |"), "{text}");
+    }
+
     #[test]
     fn a_row_is_replaced_and_the_others_stay() {
         let document = format!("# R\n{BEGIN}\n{HEAD}| `a` | old |\n| `b` | kept |\n{END}\ntail\n");

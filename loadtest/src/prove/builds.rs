@@ -116,6 +116,8 @@ impl Command {
 
     async fn start(&self, lab: &Laboratory, url: &str, build: &Path) -> anyhow::Result<Proved> {
         let setting = Setting { url, durability: &self.of.durability, tables: self.of.tables() };
+        // It is started in another directory.
+        let build = &std::path::absolute(build)?;
         countersign::start_as(lab, build, &self.options.spool_in, &peers::question(), &setting).await
     }
 }
@@ -154,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_build_is_compared_round_by_round() {
-        // The machine became four times as slow in the last round: the middles alone would say nothing of the builds.
+        // The machine was four times as fast in one round: the middles alone would say 1.2.
         let row = |name: &str, rates: [f64; 3]| Row {
             contender: name.to_owned(),
             rates: rates.to_vec(),
