@@ -13,7 +13,7 @@ use anyhow::Context as _;
 use super::Exit;
 use super::readers::filter::instant;
 use super::readers::noted;
-use super::readers::{Failure, property};
+use super::readers::{Failure, property_unless};
 use crate::app::parts;
 use crate::audit::accessed::Asked;
 use crate::audit::again::{Again, Range};
@@ -24,6 +24,7 @@ use crate::audit::spool::StartError;
 use crate::audit::tally::Tally;
 use crate::config;
 use crate::kafka::Connection;
+use crate::kafka::properties;
 use crate::kafka::sink::{self, KafkaSink};
 use crate::log;
 use crate::metrics::{Metrics, Names};
@@ -155,7 +156,8 @@ fn places(args: &Args) -> Result<Places, Failure> {
             return Err(Failure::Usage(format!("`--topic` and `--checkpoint-topic` are both `{topic}`")));
         }
         Some(topic) => {
-            let properties = args.properties.iter().map(|p| property(p)).collect::<Result<_, _>>()?;
+            let properties =
+                args.properties.iter().map(|p| property_unless(properties::refused, p)).collect::<Result<_, _>>()?;
             let client_id = "countersign-publish".to_owned();
             let connection = Connection { brokers: args.brokers.clone(), properties, client_id };
             Some((connection, topic.clone(), args.checkpoint_topic.clone()))

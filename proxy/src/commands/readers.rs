@@ -170,12 +170,20 @@ impl ReaderArgs {
     }
 }
 
-/// `key=value`, or `key=@FILE`.
+/// `key=value`, or `key=@FILE`, of a command that reads.
 pub fn property(text: &str) -> Result<(String, SecretString), Failure> {
+    property_unless(refused_for_reading, text)
+}
+
+/// The same unless `refused` says why not.
+pub fn property_unless(
+    refused: fn(&str) -> Option<&'static str>,
+    text: &str,
+) -> Result<(String, SecretString), Failure> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(Failure::Usage("a `--property` is not `key=value`".to_owned()));
     };
-    if let Some(why) = refused_for_reading(key) {
+    if let Some(why) = refused(key) {
         return Err(Failure::Usage(format!("`--property {key}` cannot be set: {why}")));
     }
     let value: SecretString = match value.strip_prefix('@') {

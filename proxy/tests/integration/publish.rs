@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use countersign::kafka::Connection;
 use countersign::kafka::reader::{Next, Reader, Start};
@@ -12,6 +11,7 @@ use loadtest::laboratory::{Laboratory, require};
 use loadtest::load::Load;
 use loadtest::stub::{Script, Stub};
 use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::support::records::{Raw, checked, in_spool};
 use crate::support::stand::{TOPIC, in_kafka, published};
@@ -181,13 +181,13 @@ async fn nothing_is_published_again_that_was_not_delivered() {
     assert!(in_kafka(&kafka).await.is_empty());
 }
 
-/// A broker that takes its time, so that there is a half-way.
+/// A broker that takes one batch and no more, so that half-way lasts until the signal, however late that is.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_or_interrupted_half_way_it_loses_nothing() {
+    const REFUSED: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS;
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     cluster.create_topic(CHECKPOINTS, 1, 1).unwrap();
-    cluster.broker_round_trip_time(1, Duration::from_millis(200)).unwrap();
     let bootstrap = cluster.bootstrap_servers();
     let (home, stub) = (tempfile::tempdir().unwrap(), Stub::start(Script::allow()).await.unwrap());
     let mut proxy = Countersign::asking(&stub.url()).on(home.path()).kafka(NOWHERE, TOPIC).start().await;
@@ -197,11 +197,13 @@ async fn killed_or_interrupted_half_way_it_loses_nothing() {
     proxy.kill().await;
     let whole = in_spool(home.path());
 
-    let slow = ["--property", "max.in.flight.requests.per.connection=1"];
     let to = ["publish", "--spool", home.path().to_str().unwrap(), "--brokers", &bootstrap, "--topic", TOPIC];
     let mut arrived = 0;
     for signal in ["-KILL", "-INT"] {
-        let child = command(&[&to[..], &slow].concat()).spawn().unwrap();
+        cluster.clear_request_errors(RDKafkaApiKey::Produce);
+        let taken = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR];
+        cluster.request_errors(RDKafkaApiKey::Produce, &[&taken[..], &[REFUSED; 10_000]].concat());
+        let child = command(&to).spawn().unwrap();
         let (pid, child) = (child.id().to_string(), UnderWay(Some(child)));
         let more = async || {
             let now = count(&bootstrap);
@@ -213,7 +215,8 @@ async fn killed_or_interrupted_half_way_it_loses_nothing() {
         assert!(code == if signal == "-INT" { 2 } else { -1 }, "{signal}: {code} {said}");
         assert!(signal != "-INT" || said.contains("interrupted, and not everything is published"), "{said}");
     }
-    assert!(count(&bootstrap) > 0);
+    assert!(arrived < whole.len(), "{arrived} of {} arrived, and half-way was never", whole.len());
+    cluster.clear_request_errors(RDKafkaApiKey::Produce);
     let (code, said) = run(&to);
     assert!(code == 0, "{said}");
     let mut records: Vec<Raw> = values(&bootstrap).iter().map(|value| Raw::new(value)).collect();
@@ -253,6 +256,7 @@ fn usage_and_what_cannot_be_shipped() {
         &["publish", "--spool", dir, "--brokers", NOWHERE, "--topic", "t", "--since", "1h"],
         &["publish", "--spool", dir, "--brokers", NOWHERE, "--topic", "t", "--again", "--since", "never"],
         &["publish", "--spool", dir, "--brokers", NOWHERE, "--topic", "t", "--again", "--seq", "1-2"],
+        &["publish", "--spool", dir, "--brokers", NOWHERE, "--topic", "t", "--property", "request.required.acks=0"],
     ] {
         let done = command(wrong).env_remove("COUNTERSIGN_CONFIG").spawn().unwrap();
         let (code, said) = ended(done);
