@@ -6,6 +6,7 @@ pub mod exchange;
 pub mod freshness;
 #[doc(hidden)]
 pub mod fuzz;
+mod idle;
 pub mod resolve;
 pub mod tls;
 pub mod url;

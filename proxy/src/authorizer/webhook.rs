@@ -1,5 +1,5 @@
-//! An authorizer behind a URL: pingora's connector and pool, our own exchange on the connection. Not the meaning of
-//! what it answers; that is `wire::answer`. Built by `app`, called through the [`Authorizer`] trait.
+//! An authorizer behind a URL: pingora's connector, our own pool and exchange. Not the meaning of what it answers; that is
+//! `wire::answer`. Built by `app`, called through the [`Authorizer`] trait.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -12,13 +12,14 @@ use bytes::Bytes;
 use pingora::ErrorType;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
-use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::upstreams::peer::HttpPeer;
 use secrecy::zeroize::Zeroize as _;
 use secrecy::{ExposeSecret, SecretBox, SecretString};
 use tokio::time::{Instant, timeout_at};
 
 use crate::authorizer::exchange::head::Framing;
 use crate::authorizer::exchange::{self, Broken, Reading, Received};
+use crate::authorizer::idle::Idle;
 use crate::authorizer::resolve::Resolver;
 use crate::authorizer::tls::{self, TlsError};
 use crate::authorizer::url::Url;
@@ -67,8 +68,9 @@ pub struct Webhook {
     head: SecretBox<Vec<u8>>,
     tls: Option<tls::Client>,
     resolver: Resolver,
-    /// With a pool of its own: no connection is shared with another authorizer at the same address.
     connector: TransportConnector,
+    /// Of this authorizer alone: no connection is shared with another one at the same address.
+    idle: Arc<Idle>,
     /// The place of the address that was connected to last.
     preferred: AtomicUsize,
 }
@@ -98,9 +100,6 @@ pub struct Probed {
     pub body: Option<Bytes>,
 }
 
-/// Servers close idle connections after anything from 2 s (gunicorn) to never (OPA).
-const IDLE: Duration = Duration::from_secs(60);
-
 /// Nobody's trace: W3C knows no id of zeros, and a random one would be looked for.
 const PROBE_TRACE: &str = "00-00000000000000000000000000000001-0000000000000001-00";
 
@@ -115,7 +114,9 @@ impl Webhook {
             dialect: options.dialect,
             tls,
             resolver: Resolver::new(&url.host(), url.port),
-            connector: TransportConnector::new(Some(ConnectorOptions::new(options.pool.max(1)))),
+            // Of its pool nothing is used.
+            connector: TransportConnector::new(Some(ConnectorOptions::new(1))),
+            idle: Idle::new(options.pool),
             preferred: AtomicUsize::new(0),
         })
     }
@@ -188,30 +189,23 @@ impl Webhook {
         let Ok(Some(addresses)) = timeout_at(half_way(end), self.resolver.addresses()).await else {
             return Err(no_connection(Reason::Dns));
         };
-        if let Some((peer, stream)) = self.pooled(&addresses).await {
-            match self.converse(stream, &peer, bytes, reading).await {
+        if let Some((address, stream)) = self.pooled(&addresses) {
+            match self.converse(stream, address, bytes, reading).await {
                 // Closed while it was idle, which says nothing about the authorizer: not an attempt of its own.
                 Err(Broken { silent: true, .. }) => {}
                 done => return done,
             }
         }
-        let (peer, stream) = self.connect(&addresses, half_way(end)).await.map_err(no_connection)?;
-        self.converse(stream, &peer, bytes, reading).await
+        let (address, stream) = self.connect(&addresses, half_way(end)).await.map_err(no_connection)?;
+        self.converse(stream, address, bytes, reading).await
     }
 
-    /// An idle connection, which pingora has looked at: closed ones and ones with bytes waiting are thrown away.
-    async fn pooled(&self, addresses: &[SocketAddr]) -> Option<(HttpPeer, Stream)> {
-        for address in self.in_turn(addresses) {
-            let peer = self.peer(address);
-            if let Some(stream) = self.connector.reused_stream(&peer).await {
-                return Some((peer, stream));
-            }
-        }
-        None
+    fn pooled(&self, addresses: &[SocketAddr]) -> Option<(SocketAddr, Stream)> {
+        self.in_turn(addresses).find_map(|address| Some((address, self.idle.take(address)?)))
     }
 
     /// A new connection to the first address that takes one; each gets an equal share of the time.
-    async fn connect(&self, addresses: &[SocketAddr], by: Instant) -> Result<(HttpPeer, Stream), Reason> {
+    async fn connect(&self, addresses: &[SocketAddr], by: Instant) -> Result<(SocketAddr, Stream), Reason> {
         let mut left = addresses.len() as u32;
         let mut last = Reason::Connect;
         for address in self.in_turn(addresses) {
@@ -224,7 +218,7 @@ impl Webhook {
                 Ok(Ok(stream)) => {
                     let place = addresses.iter().position(|other| *other == address).unwrap_or(0);
                     self.preferred.store(place, Ordering::Relaxed);
-                    return Ok((peer, stream));
+                    return Ok((address, stream));
                 }
                 Ok(Err(error)) => last = refusal(&error.etype),
                 Err(_) => last = Reason::Connect,
@@ -246,13 +240,13 @@ impl Webhook {
     async fn converse(
         &self,
         mut stream: Stream,
-        peer: &HttpPeer,
+        address: SocketAddr,
         bytes: &[u8],
         reading: Reading,
     ) -> Result<Received, Broken> {
         let received = exchange::exchange(&mut stream, bytes, reading).await?;
         if received.reusable {
-            self.connector.release_stream(stream, peer.reuse_hash(), Some(IDLE));
+            self.idle.put(address, stream);
         }
         Ok(received)
     }

@@ -156,7 +156,7 @@ async fn whoever_cannot_prove_who_it_is_is_not_asked() {
     assert_eq!(asked(&right, house.trusting()).await, Reason::Allowed, "the same server is fine for who knows it");
 }
 
-/// The framework's pool knows a connection by address and name, not by whom it was trusted by.
+/// A pool knows a connection by its address, not by whom it was trusted by.
 #[tokio::test]
 async fn trust_is_not_inherited_from_a_pooled_connection() {
     let (house, stranger) = (House::new(), House::new());

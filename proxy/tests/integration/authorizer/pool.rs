@@ -1,6 +1,8 @@
 //! Which connections are used again. One that was odd in any way must not carry another question: what is left on
 //! it would be read as that question's answer.
 
+use std::io::{Read as _, Write as _};
+
 use super::*;
 use evil::until;
 
@@ -31,9 +33,9 @@ async fn surplus_bytes_are_nobodys_answer() {
 /// The first connection of each server denies and then, unasked, allows; all others deny.
 #[tokio::test]
 async fn bytes_on_an_idle_connection_are_nobodys_answer() {
-    let closed = Arc::new(AtomicUsize::new(0));
+    let said = Arc::new(AtomicUsize::new(0));
     let (go, wait) = tokio::sync::watch::channel(false);
-    let count = closed.clone();
+    let count = said.clone();
     let server = Evil::start(move |mut stream, _| {
         let (count, mut wait) = (count.clone(), wait.clone());
         async move {
@@ -41,17 +43,46 @@ async fn bytes_on_an_idle_connection_are_nobodys_answer() {
             stream.write_all(answer("200 OK", "", DENY).as_bytes()).await.unwrap();
             wait.wait_for(|go| *go).await.unwrap();
             stream.write_all(allow().as_bytes()).await.unwrap();
-            drop(stream.read(&mut [0; 1]).await);
             count.fetch_add(1, Ordering::SeqCst);
+            drop(stream.read(&mut [0; 1]).await);
         }
     })
     .await;
     let webhook = webhook(&server.url());
     assert_eq!(reason(&ask(&webhook, LIMIT).await), Reason::Denied);
     go.send(true).unwrap();
-    until("the poisoned connection's end", || closed.load(Ordering::SeqCst) == 1).await;
+    until("the unasked allow", || said.load(Ordering::SeqCst) == 1).await;
     assert_eq!(reason(&ask(&webhook, LIMIT).await), Reason::Denied);
     assert_eq!(server.connections(), 2);
+}
+
+/// The same in the instant before the question: the runtime's thread is busy with us, and has not heard of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn bytes_that_have_just_come_are_nobodys_answer() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (accepted, connections) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            accepted.send(stream.try_clone().unwrap()).unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"{\"input\":{}}") {
+                let mut some = [0; 1024];
+                let read = stream.read(&mut some).unwrap();
+                asked.extend_from_slice(&some[..read]);
+            }
+            stream.write_all(answer("200 OK", "", DENY).as_bytes()).unwrap();
+        }
+    });
+    let webhook = webhook(&url);
+    let asked = tokio::spawn(async move {
+        assert_eq!(reason(&ask(&webhook, LIMIT).await), Reason::Denied);
+        let mut first = connections.recv().unwrap();
+        first.write_all(allow().as_bytes()).unwrap();
+        assert_eq!(reason(&ask(&webhook, LIMIT).await), Reason::Denied);
+        assert!(connections.recv().is_ok());
+    });
+    asked.await.unwrap();
 }
 
 /// `ends_with` closes every connection at its second question: as a server does whose patience is just over.
