@@ -1,12 +1,14 @@
 //! Real sockets, and a far end without a runtime: what it sends is there when the call comes back, and the runtime under test,
 //! which has one thread, has not heard of it.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use pingora::protocols::l4::stream::Stream as L4;
 
 use super::*;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A listener and what it accepts.
 struct Far {
@@ -41,8 +43,13 @@ async fn used(near: &mut Stream, far: &mut TcpStream) {
 
 /// That the far end sees the end of its connection.
 fn is_closed(far: &mut TcpStream) -> bool {
-    far.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    far.set_read_timeout(Some(PATIENCE)).unwrap();
     matches!(far.read(&mut [0; 1]), Ok(0))
+}
+
+fn is_open(far: &mut TcpStream) -> bool {
+    far.set_nonblocking(true).unwrap();
+    far.read(&mut [0; 1]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
 #[tokio::test]
@@ -60,16 +67,17 @@ async fn the_one_used_last_is_given_out_first() {
     assert!(idle.take(far.address).is_none());
 }
 
+/// Of a name that has moved, what is left of the old address takes up no room.
 #[tokio::test]
-async fn no_more_than_its_most_are_kept() {
-    let far = Far::new();
+async fn the_oldest_gives_way_where_there_are_too_many() {
+    let (old, new) = (Far::new(), Far::new());
     let idle = Idle::new(1);
-    let (one, mut one_far) = far.connection().await;
-    let (other, mut other_far) = far.connection().await;
-    idle.put(far.address, one);
-    idle.put(far.address, other);
-    assert!(is_closed(&mut other_far) && !is_closed(&mut one_far));
-    assert!(idle.take(far.address).is_some() && idle.take(far.address).is_none());
+    let (one, mut one_far) = old.connection().await;
+    let (other, mut other_far) = new.connection().await;
+    idle.put(old.address, one);
+    idle.put(new.address, other);
+    assert!(is_closed(&mut one_far) && is_open(&mut other_far));
+    assert!(idle.take(old.address).is_none() && idle.take(new.address).is_some());
 }
 
 /// The runtime has no turn between the bytes' arrival and the question.
@@ -93,7 +101,7 @@ async fn what_came_in_this_instant_is_seen() {
     }
 }
 
-/// TLS and the framework read more than they are asked for; such bytes are in no socket.
+/// TLS reads more than it is asked for; such bytes are in no socket.
 #[tokio::test]
 async fn what_was_read_ahead_is_seen() {
     let far = Far::new();
@@ -128,6 +136,41 @@ async fn what_is_of_no_use_is_closed() {
     assert!(is_closed(&mut old_far) && idle.kept.lock().is_empty(), "nobody asked for it");
 }
 
+/// More than are looked at with the lock held once.
+#[tokio::test]
+async fn all_are_looked_at() {
+    let far = Far::new();
+    let idle = Idle::new(3 * AT_A_TIME);
+    let mut ends = Vec::new();
+    for _ in 0..2 * AT_A_TIME + 5 {
+        let (near, end) = far.connection().await;
+        idle.put(far.address, near);
+        ends.push(end);
+    }
+    // Every second one ends.
+    for end in ends.iter().step_by(2) {
+        end.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+    tokio::time::pause();
+    tokio::time::sleep(SWEEP + Duration::from_millis(1)).await;
+    assert_eq!(idle.kept.lock().len(), AT_A_TIME + 2);
+    assert!(ends.iter_mut().enumerate().all(|(at, end)| if at % 2 == 0 { is_closed(end) } else { is_open(end) }));
+}
+
+/// Even if nobody has looked since.
+#[tokio::test]
+async fn an_old_one_is_not_given_out() {
+    let far = Far::new();
+    let idle = Idle::new(8);
+    let (near, _end) = far.connection().await;
+    // As if the task that looks at them were no more.
+    idle.sweeping.call_once(|| ());
+    idle.put(far.address, near);
+    tokio::time::pause();
+    tokio::time::advance(LIFE).await;
+    assert!(idle.take(far.address).is_none());
+}
+
 /// A connection that is closed with its owner is not kept open by whoever looks at it now and then.
 #[tokio::test]
 async fn all_are_closed_with_their_owner() {
@@ -135,6 +178,8 @@ async fn all_are_closed_with_their_owner() {
     let idle = Idle::new(8);
     let (near, mut end) = far.connection().await;
     idle.put(far.address, near);
+    // Whoever looks has begun.
+    tokio::task::yield_now().await;
     drop(idle);
     assert!(is_closed(&mut end));
 }

@@ -69,6 +69,7 @@ async fn bytes_that_have_just_come_are_nobodys_answer() {
             while !asked.ends_with(b"{\"input\":{}}") {
                 let mut some = [0; 1024];
                 let read = stream.read(&mut some).unwrap();
+                assert!(read > 0, "the question ended: {asked:?}");
                 asked.extend_from_slice(&some[..read]);
             }
             stream.write_all(answer("200 OK", "", DENY).as_bytes()).unwrap();
