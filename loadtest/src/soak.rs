@@ -91,6 +91,7 @@ impl Seen {
         self.most = self.most.most(watch.most());
         self.told.answers += told.answers;
         self.told.refused += told.refused;
+        self.told.late += told.late;
         let counts = told.counted.iter().any(|counted| *counted != told.refused);
         Ok((counts || told.failures > 0).then(|| format!("{told:?}")))
     }
@@ -108,10 +109,10 @@ impl Seen {
             return Ok(());
         }
         self.printed = Some(Instant::now());
-        let (answers, refused) = (self.told.answers, self.told.refused);
+        let Told { answers, refused, late, .. } = self.told;
         let time = humantime::format_duration(Duration::from_secs(began.elapsed().as_secs()));
         println!(
-            "{time}, round {}, {}: {}; {answers} answers, {refused} refused",
+            "{time}, round {}, {}: {}; {answers} answers, {refused} refused, {late} too late for their record",
             self.rounds + 1,
             strain.name(),
             bench.usage()?

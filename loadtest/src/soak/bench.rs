@@ -67,9 +67,9 @@ impl Bench {
         self.countersign.pid().context("Countersign has ended")
     }
 
-    /// Questions in a closed loop.
+    /// Questions in a closed loop, with the reasons of their answers.
     pub fn load(&self, connections: usize, time: Duration) -> Load {
-        Load::new(self.countersign.url()).connections(connections).duration(time)
+        Load::new(self.countersign.url()).connections(connections).duration(time).reasons()
     }
 
     /// So many that it can be told whether it serves, and no more.

@@ -53,6 +53,7 @@ async fn a_process_stays_within_bounds_whatever_is_too_much() {
         eprintln!("{}: {seen}; {told:?}", strain.name());
         assert_eq!(seen.above(limit(base, strain)), Vec::<String>::new(), "{}", strain.name());
         assert_eq!((told.failures, told.counted), (0, [told.refused; 2]), "{}: {told:?}", strain.name());
+        assert!(told.late * 2 < told.answers, "{}: records do not become durable: {told:?}", strain.name());
         most = most.most(seen);
         refused += told.refused;
         answers += told.answers;
