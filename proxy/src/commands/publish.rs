@@ -29,7 +29,7 @@ use crate::kafka::sink::{self, KafkaSink};
 use crate::log;
 use crate::metrics::{Metrics, Names};
 use crate::trace::Tracer;
-use shipping::{Outcome, Shipping};
+use shipping::{Outcome, Shipping, Signals};
 
 /// Which partition each chain is in; kept beside the spool by whoever ships it.
 const PINS: &str = "partitions.json";
@@ -206,9 +206,10 @@ fn ship(
         ..sink::Options::new(places.connection.clone(), &places.topic)
     };
     let sink = KafkaSink::new(options).map_err(|error| Failure::Usage(error.to_string()))?;
+    let signals = Signals::watch()?;
     let publisher = Publisher::spawn(source, sink, publisher::Options::default(), metrics, Tracer::off())
         .context("no thread for the publisher")?;
-    let outcome = Shipping { publisher, tally: tally.clone(), timeout }.wait()?;
+    let outcome = Shipping { signals, publisher, tally: tally.clone(), timeout }.wait();
     let missing = tally.missing();
     for (chain, first, last) in &missing {
         eprintln!("countersign: records {first}–{last} of chain `{}` are damaged or gone", chain.escape_debug());

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::audit::publisher::{Ending, Publisher};
 use crate::audit::tally::Tally;
@@ -25,41 +26,57 @@ pub(super) enum Outcome {
     Left(&'static str),
 }
 
+/// Hears of signals. Made before anything is published: until then one ends the process by itself.
+pub(super) struct Signals {
+    runtime: Runtime,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    pub(super) fn watch() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        let inside = runtime.enter();
+        let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+        drop(inside);
+        let unwatched = "signals cannot be watched";
+        Ok(Self { runtime, interrupt: interrupt.context(unwatched)?, terminate: terminate.context(unwatched)? })
+    }
+}
+
 pub(super) struct Shipping {
+    pub signals: Signals,
     pub publisher: Publisher,
     pub tally: Arc<Tally>,
     pub timeout: Option<Duration>,
 }
 
 impl Shipping {
-    pub(super) fn wait(self) -> anyhow::Result<Outcome> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
-        let bar = bar(self.tally.total);
+    pub(super) fn wait(self) -> Outcome {
+        let Self { signals: Signals { runtime, mut interrupt, mut terminate }, publisher, tally, timeout } = self;
+        let bar = bar(tally.total);
         let stopped = runtime.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            let mut terminate = signal(SignalKind::terminate())?;
             tokio::select! {
-                () = self.finished(&bar) => Ok(None),
-                () = over(self.timeout) => Ok(Some("time is over")),
-                _ = interrupt.recv() => Ok(Some("interrupted")),
-                _ = terminate.recv() => Ok::<_, io::Error>(Some("terminated")),
+                () = finished(&tally, &bar) => None,
+                () = over(timeout) => Some("time is over"),
+                _ = interrupt.recv() => Some("interrupted"),
+                _ = terminate.recv() => Some("terminated"),
             }
         });
-        let ending = self.publisher.shutdown(if matches!(stopped, Ok(None)) { END } else { Duration::ZERO });
+        let ending = publisher.shutdown(if stopped.is_none() { END } else { Duration::ZERO });
         bar.finish_and_clear();
-        let stopped = stopped.context("signals cannot be watched")?;
-        Ok(match (ending, stopped) {
+        match (ending, stopped) {
             (Ending::Drained, _) => Outcome::Drained,
             (_, Some(why)) => Outcome::Left(why),
             (_, None) => Outcome::Left("the cursor could not be written"),
-        })
-    }
-
-    async fn finished(&self, bar: &ProgressBar) {
-        while !self.tally.is_finished() {
-            bar.set_position(self.tally.acknowledged());
-            tokio::time::sleep(LOOK).await;
         }
+    }
+}
+
+async fn finished(tally: &Tally, bar: &ProgressBar) {
+    while !tally.is_finished() {
+        bar.set_position(tally.acknowledged());
+        tokio::time::sleep(LOOK).await;
     }
 }
 
