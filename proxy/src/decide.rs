@@ -166,7 +166,7 @@ impl Decider {
         }
     }
 
-    /// Takes every lock that a decision takes, and gives it back.
+    /// Takes every lock of the cache and of the questions under way, and gives it back.
     pub fn pulse(&self) {
         self.memory.pulse();
     }
