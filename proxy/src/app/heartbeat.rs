@@ -1,7 +1,7 @@
 //! A sign of life that only what decides can give: a task on the threads of the decision listener takes the locks of the
-//! cache and of the questions under way, and then says so. Where those threads are stuck, or a lock is never given back, nothing is said, and
-//! systemd starts the process again. Not a health check: a disk or an authorizer that fails is no reason to be restarted.
-//! Used by `app`.
+//! cache and of the questions under way, and then says so. Where those threads are stuck, or such a lock is never given
+//! back, nothing is said, and systemd starts the process again. Not a health check: a disk or an authorizer that fails is no
+//! reason to be restarted. Used by `app`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
