@@ -22,7 +22,9 @@ pub const MAX_SIZE: u64 = 96 << 20;
 pub const FEW: usize = 16;
 const RATE: f64 = 500.0;
 const TOPIC: &str = "countersign.decisions";
-const PATIENCE: Duration = Duration::from_secs(120);
+/// An authorizer's time for which all places are taken.
+const AT_WORK: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_secs(240);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Fields are dropped in this order: whoever asks goes before whoever answers.
@@ -49,8 +51,10 @@ impl Bench {
         let countersign = lab.countersign(&log.program(binary)?).config(&config).start().await?;
         countersign.until_recording().await?;
         let bench = Self { countersign, authorizer, collector, log, kafka };
-        // Connections, threads and buffers that a process at work has, whatever comes later.
+        // Connections, threads and buffers that a process at work has, whatever comes later; in a number that no machine makes more.
+        bench.authorizer.set(Answer::allow().after(AT_WORK));
         bench.load(MAX_IN_FLIGHT, Duration::from_secs(1)).run().await?;
+        bench.authorizer.set(Script::allow());
         bench.rested().await?;
         Ok(bench)
     }
@@ -69,7 +73,12 @@ impl Bench {
 
     /// Questions in a closed loop, with the reasons of their answers.
     pub fn load(&self, connections: usize, time: Duration) -> Load {
-        Load::new(self.countersign.url()).connections(connections).duration(time).reasons()
+        self.load_until_stopped(connections).duration(time)
+    }
+
+    /// The same for as long as whoever asks wants.
+    pub fn load_until_stopped(&self, connections: usize) -> Load {
+        Load::new(self.countersign.url()).connections(connections).reasons()
     }
 
     /// So many that it can be told whether it serves, and no more.
@@ -90,7 +99,7 @@ impl Bench {
 
     /// Waits until a question is allowed, nothing is under way any more, and everything is in Kafka.
     /// # Errors
-    /// When that takes longer than two minutes.
+    /// When that takes longer than four minutes.
     pub async fn rested(&self) -> anyhow::Result<()> {
         let until = Instant::now() + PATIENCE;
         let mut allows = false;

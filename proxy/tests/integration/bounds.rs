@@ -6,18 +6,21 @@ use std::time::Duration;
 use loadtest::figures::Claim;
 use loadtest::laboratory::{Laboratory, require};
 use loadtest::soak::bench::{Bench, MAX_IN_FLIGHT, MAX_SIZE};
-use loadtest::soak::strain::Strain;
+use loadtest::soak::strain::{Strain, Told};
 use loadtest::soak::usage::{Usage, Watch};
 use tokio::net::TcpStream;
 
-use crate::support::binary;
 use crate::support::records::{checked, events, in_spool};
+use crate::support::{binary, disk};
 
 /// Of one strain; some take longer.
 const TIME: Duration = Duration::from_secs(4);
+/// A disk that stalls makes most records late, which says little about a strain: then it is put on again.
+const TRIES: usize = 3;
 /// Beside connections: segments, librdkafka's sockets, what is being closed.
 const DESCRIPTORS: u64 = 64;
-const THREADS: u64 = 8;
+/// librdkafka's while Kafka is away: one for each broker of a client and each way to it, and a client more that looks for the topics.
+const THREADS: u64 = 16;
 /// Buffers of everything that is on its way, and what the allocator keeps of them.
 const RESIDENT: u64 = 128 << 20;
 /// Cursors, keys and what the file system adds to `audit.max_size`.
@@ -46,17 +49,17 @@ async fn a_process_stays_within_bounds_whatever_is_too_much() {
     eprintln!("base line: {base}");
     let (mut most, mut refused, mut answers) = (base, 0, 0);
     for strain in Strain::ALL {
-        let watch = Watch::start(bench.pid().unwrap(), bench.countersign.spool());
-        let told = strain.put_on(&mut bench, TIME).await.unwrap_or_else(|error| panic!("{}: {error:#}", strain.name()));
-        let seen = watch.most();
-        bench.rested().await.unwrap();
-        eprintln!("{}: {seen}; {told:?}", strain.name());
-        assert_eq!(seen.above(limit(base, strain)), Vec::<String>::new(), "{}", strain.name());
-        assert_eq!((told.failures, told.counted), (0, [told.refused; 2]), "{}: {told:?}", strain.name());
-        assert!(told.late * 2 < told.answers, "{}: records do not become durable: {told:?}", strain.name());
-        most = most.most(seen);
-        refused += told.refused;
-        answers += told.answers;
+        for tried in 1..=TRIES {
+            let (seen, told) = put_on(strain, &mut bench, base).await;
+            most = most.most(seen);
+            refused += told.refused;
+            answers += told.answers;
+            if told.late * 2 < told.answers {
+                break;
+            }
+            assert!(tried < TRIES, "{}: records do not become durable: {told:?}", strain.name());
+            tokio::task::block_in_place(disk::keeps_up);
+        }
     }
     let end = bench.usage().unwrap();
     eprintln!("end: {end}");
@@ -84,6 +87,18 @@ async fn a_process_stays_within_bounds_whatever_is_too_much() {
         .control("connections that stay open are found at the end")
         .write()
         .unwrap();
+}
+
+/// What the process held at most meanwhile and what its client was told, both as they should be but for what was late.
+async fn put_on(strain: Strain, bench: &mut Bench, base: Usage) -> (Usage, Told) {
+    let watch = Watch::start(bench.pid().unwrap(), bench.countersign.spool());
+    let told = strain.put_on(bench, TIME).await.unwrap_or_else(|error| panic!("{}: {error:#}", strain.name()));
+    let seen = watch.most();
+    bench.rested().await.unwrap();
+    eprintln!("{}: {seen}; {told:?}", strain.name());
+    assert_eq!(seen.above(limit(base, strain)), Vec::<String>::new(), "{}", strain.name());
+    assert_eq!((told.failures, told.counted), (0, [told.refused; 2]), "{}: {told:?}", strain.name());
+    (seen, told)
 }
 
 /// What is held by whoever forgot it is above what may be left.

@@ -11,19 +11,22 @@ mod table; // the cells
 
 use std::collections::BTreeMap;
 
-use countersign::policy::verdict::Durability;
+use countersign::policy::verdict::{Durability, Reason};
 use loadtest::figures::Claim;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 
-use crate::support::Countersign;
 use crate::support::stand::TOPIC;
+use crate::support::{Countersign, disk as volume};
 use crate::syscalls::attached::usable;
 use judge::{Found, Ran, judge};
 use table::{Cell, DURABILITIES, Run};
 
 /// Of an allow that is over when its question comes again.
 const LIFE: &str = "300ms";
+
+/// Of all cells, as long as a disk that stalls makes records late.
+const TRIES: usize = 3;
 
 /// A Kafka that can go away.
 pub struct Broker(MockCluster<'static, DefaultProducerContext>);
@@ -88,6 +91,17 @@ fn absent(cells: &[Cell]) -> BTreeMap<&'static str, u64> {
     absent
 }
 
+/// All cells, at once.
+async fn run(cells: &[Cell]) -> (Vec<Ran>, Found) {
+    let [written, synced, acknowledged] =
+        DURABILITIES.map(|at| under(at, cells.iter().filter(|cell| cell.durability == at).copied().collect()));
+    let (written, synced, acknowledged) = tokio::join!(written, synced, acknowledged);
+    let runs: Vec<Ran> = [written, synced, acknowledged].into_iter().flatten().collect();
+    let mut found = Found::default();
+    runs.iter().for_each(|ran| found.add(judge(ran)));
+    (runs, found)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_denies_and_is_recorded_in_every_cell() {
     if usable().is_none() {
@@ -95,19 +109,22 @@ async fn every_fault_denies_and_is_recorded_in_every_cell() {
     }
     let cells = table::all();
     let began = tokio::time::Instant::now();
-    let [written, synced, acknowledged] =
-        DURABILITIES.map(|at| under(at, cells.iter().filter(|cell| cell.durability == at).copied().collect()));
-    let (written, synced, acknowledged) = tokio::join!(written, synced, acknowledged);
-    let runs: Vec<Ran> = [written, synced, acknowledged].into_iter().flatten().collect();
-    let mut found = Found::default();
-    runs.iter().for_each(|ran| found.add(judge(ran)));
+    let (mut runs, mut found) = run(&cells).await;
+    for _ in 1..TRIES {
+        if found.is_late_only() {
+            eprintln!("run again, since records were late: {:?}", found.late);
+            tokio::task::block_in_place(volume::keeps_up);
+            (runs, found) = run(&cells).await;
+        }
+    }
     let absent = absent(&cells);
     for (why, count) in &absent {
         eprintln!("{count} cells cannot be: {why}");
     }
     let cannot_be: u64 = absent.values().sum();
     eprintln!("{} cells in {:.0?}, {} allow wrongly", found.cells, began.elapsed(), found.allows);
-    assert_eq!((&found.wrong, &found.missing), (&Vec::new(), &Vec::new()));
+    let nothing = Vec::<String>::new();
+    assert_eq!((&found.wrong, &found.missing, &found.late), (&nothing, &nothing, &nothing));
     assert_eq!(found.allows, 0);
     assert_eq!(found.cells + cannot_be, cells.len() as u64, "every cell is run, or says why not");
     controls(&runs);
@@ -143,4 +160,8 @@ fn controls(runs: &[Ran]) {
     let id = kept.tried[0].again.record.clone().unwrap();
     kept.records.get_mut(&id).unwrap()["data"]["cache"]["state"] = "hit".into();
     assert_eq!(judge(&kept).wrong.len(), 1, "an answer from the cache is not found");
+
+    let mut late = with_control.clone();
+    late.tried[0].answers[0].reason = Reason::AuditTimeout.as_str().to_owned();
+    assert_eq!(judge(&late).late.len(), 1, "an answer whose record was late is not found");
 }

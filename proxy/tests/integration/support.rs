@@ -1,6 +1,7 @@
 //! Starts the release binary and talks to it. Reads as a sentence:
 //! `Countersign::asking(&stub.url()).token("t").start().await.ask(&question).await`.
 
+pub mod disk;
 pub mod http;
 pub mod page;
 pub mod pipeline;

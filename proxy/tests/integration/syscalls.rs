@@ -15,12 +15,16 @@ use loadtest::figures::Claim;
 use parking_lot::Mutex;
 
 use attached::{Call, Fault, usable};
-use run::{Scenario, Stand};
+use run::{Failed, Scenario, Stand};
+
+use crate::support::disk;
 
 /// Runs at the same time: they mostly wait.
 const WORKERS: usize = 16;
-/// A call that depends on timing may not come in a run; then it is waited for in another.
+/// A call that depends on timing may not come in a run, and a disk that stalls may make one take too long: then it is run again.
 const TRIES: usize = 4;
+/// Runs that the calls are taken from.
+const UNDISTURBED: usize = 3;
 const COMMAND: &str = "cargo test -p countersign --test integration syscalls";
 
 /// One call of the undisturbed run: what, by which thread, and how many of the kind came before.
@@ -38,12 +42,19 @@ fn faults(at: usize) -> Vec<Fault> {
     faults
 }
 
-/// Calls of two undisturbed runs: those in both always come.
+/// Calls of the shortest of some undisturbed runs, and which of them come in each: the slower the disk, the more ticks and reads
+/// there are that do not come again.
 async fn positions(stand: &Stand, scenario: Scenario) -> (Vec<Call>, HashSet<Call>) {
-    let first = stand.undisturbed(scenario).await;
-    let second = stand.undisturbed(scenario).await;
-    let always: HashSet<Call> = second.iter().cloned().collect();
-    (first.clone(), first.into_iter().filter(|call| always.contains(call)).collect())
+    tokio::task::spawn_blocking(disk::keeps_up).await.unwrap();
+    let mut runs = Vec::new();
+    for _ in 0..UNDISTURBED {
+        runs.push(stand.undisturbed(scenario).await);
+    }
+    let each: Vec<HashSet<&Call>> = runs.iter().map(|calls| calls.iter().collect()).collect();
+    let is_always = |call: &&Call| each.iter().all(|calls| calls.contains(call));
+    let shortest = runs.iter().min_by_key(|calls| calls.len()).expect("a run").clone();
+    let always = shortest.iter().filter(is_always).cloned().collect();
+    (shortest, always)
 }
 
 #[derive(Default)]
@@ -52,7 +63,21 @@ struct Done {
     /// Positions that did not come in any try.
     absent: Vec<Position>,
     answers: usize,
+    /// Runs that took too long, and were run again.
+    late: usize,
     failures: Vec<String>,
+}
+
+impl Done {
+    fn add(&mut self, part: Self) {
+        for (fault, count) in part.injected {
+            *self.injected.entry(fault).or_default() += count;
+        }
+        self.absent.extend(part.absent);
+        self.answers += part.answers;
+        self.late += part.late;
+        self.failures.extend(part.failures);
+    }
 }
 
 #[tokio::test]
@@ -61,11 +86,11 @@ async fn every_file_system_call_may_fail_or_be_the_last() {
     let pairs = std::env::var_os("COUNTERSIGN_SYSCALL_PAIRS").is_some();
     let stand = Stand::start().await;
     let mut queue: Vec<Position> = Vec::new();
-    let mut always = 0;
+    let mut always = HashSet::new();
     for scenario in [Scenario::Fresh, Scenario::Recovery] {
         let (calls, sure) = positions(&stand, scenario).await;
         assert!(calls.len() > 80, "only {} calls are seen: {calls:?}", calls.len());
-        always += sure.len();
+        always.extend(sure.into_iter().map(|call| (scenario, call)));
         queue.extend(
             calls
                 .into_iter()
@@ -82,28 +107,27 @@ async fn every_file_system_call_may_fail_or_be_the_last() {
     let workers: Vec<_> = (0..WORKERS).map(|_| std::thread::spawn(work(queue.clone()))).collect();
     let mut done = Done::default();
     for worker in workers {
-        let part = worker.join().unwrap();
-        for (fault, count) in part.injected {
-            *done.injected.entry(fault).or_default() += count;
-        }
-        done.absent.extend(part.absent);
-        done.answers += part.answers;
-        done.failures.extend(part.failures);
+        done.add(worker.join().unwrap());
     }
     assert!(done.failures.is_empty(), "{} of {positions}:\n{}", done.failures.len(), done.failures.join("\n"));
     let injected: usize = done.injected.values().sum();
     eprintln!(
-        "{injected} of {positions} positions were hit; {always} calls come in every run; absent: {:?}",
-        done.absent
+        "{injected} of {positions} positions were hit; {} calls come in every run; absent: {:?}; run again: {}",
+        always.len(),
+        done.absent,
+        done.late
     );
     assert_eq!(injected + done.absent.len(), positions);
-    // What depends on timing (a tick of the keeper, how the publisher's reads fall) may not come again.
-    assert!(done.absent.len() * 50 <= positions, "positions without a fault: {:?}", done.absent);
+    // What depends on timing (a tick of the keeper, how the publisher's reads fall) may not come again, even if it came twice.
+    let missed = done.absent.iter().filter(|(scenario, call, _)| always.contains(&(*scenario, call.clone())));
+    assert!(missed.count() * 50 <= positions, "positions without a fault: {:?}", done.absent);
+    assert!(done.late * 50 <= positions, "{} runs of {positions} took too long", done.late);
     a_missing_record_is_found_out().await;
     let mut claim = Claim::new("syscalls", COMMAND)
         .figure("positions", positions)
         .figure("hit", injected)
         .figure("that did not come again", done.absent.len())
+        .figure("run again because they took too long", done.late)
         .figure("allows checked", done.answers);
     for (fault, count) in done.injected {
         claim = claim.figure(fault, count);
@@ -125,8 +149,15 @@ async fn work(queue: Arc<Mutex<Vec<Position>>>, pairs: bool) -> Done {
         for tried in 1..=TRIES {
             let outcome = stand.disturbed(scenario, &call, fault, second.as_ref()).await;
             done.answers += outcome.allowed;
-            if let Err(why) = outcome.verdict {
-                done.failures.push(why);
+            match outcome.verdict {
+                Ok(()) => {}
+                Err(Failed::Late(why)) if tried < TRIES => {
+                    eprintln!("run again: {why}");
+                    done.late += 1;
+                    disk::keeps_up();
+                    continue;
+                }
+                Err(Failed::Late(why) | Failed::Wrong(why)) => done.failures.push(why),
             }
             if outcome.injected {
                 *done.injected.entry(fault.name()).or_default() += 1;
@@ -142,5 +173,6 @@ async fn work(queue: Arc<Mutex<Vec<Position>>>, pairs: bool) -> Done {
 /// The negative control: the same check, with an allow that has no record.
 async fn a_missing_record_is_found_out() {
     let stand = Stand::start().await;
-    assert_eq!(stand.without_a_record().await, Err("1 of 100 allows have no record".to_owned()));
+    let missing = Failed::Wrong("1 of 100 allows have no record".to_owned());
+    assert_eq!(stand.without_a_record().await, Err(missing));
 }

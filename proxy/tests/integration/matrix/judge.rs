@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use countersign::policy::route::Combine;
+use countersign::policy::verdict::Reason;
 use serde_json::Value;
 
 use super::table::{Cache, Cell, Way};
@@ -59,14 +60,22 @@ pub struct Found {
     pub missing: Vec<String>,
     /// Everything else that is not as promised, in words.
     pub wrong: Vec<String>,
+    /// Denies whose record a disk that stalls made too late: nothing is known of their cells. In words.
+    pub late: Vec<String>,
 }
 
 impl Found {
+    /// Nothing but what was late.
+    pub fn is_late_only(&self) -> bool {
+        !self.late.is_empty() && self.allows == 0 && self.missing.is_empty() && self.wrong.is_empty()
+    }
+
     pub fn add(&mut self, other: Self) {
         self.cells += other.cells;
         self.allows += other.allows;
         self.missing.extend(other.missing);
         self.wrong.extend(other.wrong);
+        self.late.extend(other.late);
     }
 }
 
@@ -75,6 +84,11 @@ pub fn judge(ran: &Ran) -> Found {
     let mut uncounted: BTreeMap<&str, u64> = BTreeMap::new();
     for tried in &ran.tried {
         found.cells += 1;
+        if let Some(seen) = tried.answers.iter().find(|seen| is_late(&tried.cell, seen)) {
+            found.late.push(format!("{}: answered {seen:?}", tried.cell));
+            found.allows += tried.answers.iter().filter(|seen| seen.allowed).count() as u64;
+            continue;
+        }
         for seen in &tried.answers {
             answered(&mut found, tried, seen);
             if tried.cell.has_record() {
@@ -93,6 +107,11 @@ pub fn judge(ran: &Ran) -> Found {
         }
     }
     found
+}
+
+/// At the end of a deadline a record has 250 ms, and no time of its own to be waited for.
+fn is_late(cell: &Cell, seen: &Seen) -> bool {
+    cell.reason != Reason::AuditTimeout && seen.reason == Reason::AuditTimeout.as_str() && !seen.allowed
 }
 
 fn answered(found: &mut Found, tried: &Tried, seen: &Seen) {
