@@ -5,12 +5,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::planted::{self, Bug};
+use super::process::ManualClock;
 use crate::audit::files::{File, Files, Handle, Lock};
 
 const SECTOR: usize = 512;
@@ -94,6 +96,8 @@ pub struct Platter {
     pub panics: bool,
     /// Bytes of segments that fit on it.
     pub capacity: u64,
+    /// What each operation takes, on this clock.
+    pub slow: Option<(Arc<ManualClock>, Duration)>,
 }
 
 pub type Gate = Arc<(Mutex<bool>, Condvar)>;
@@ -139,6 +143,9 @@ impl Platter {
     /// One thing that a process does to the world. An error once it is not there any more.
     pub fn operation(&mut self) -> io::Result<()> {
         self.tick()?;
+        if let Some((clock, time)) = &self.slow {
+            clock.pass(*time);
+        }
         if due(&mut self.fail_in) {
             return Err(io::Error::from_raw_os_error(if self.rng.random() { EIO } else { ENOSPC }));
         }
@@ -200,6 +207,7 @@ impl Disk {
             gate: None,
             panics: false,
             capacity: u64::MAX,
+            slow: None,
         })))
     }
 

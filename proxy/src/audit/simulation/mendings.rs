@@ -284,6 +284,25 @@ fn a_clock_that_jumps_is_recorded() {
     assert!(seqs.iter().copied().eq(0..seqs.len() as u64), "order comes from no clock");
 }
 
+/// The turn's beginning was compared with a wall time that was read after the disk: a disk that stalled was a clock that was set.
+#[test]
+fn a_disk_that_stalls_is_no_clock_that_jumps() {
+    let (mut bench, _) = Bench::with_five();
+    bench.pass(11);
+    let before = bench.disk.0.lock().operations;
+    bench.disk.0.lock().slow = Some((bench.clock.clone(), Duration::from_secs(2)));
+    // More than a segment: the turn makes the next one before it looks at its clocks.
+    for _ in 0..3 {
+        drop(bench.append(Durability::Synced, 40_000));
+    }
+    assert!(bench.disk.0.lock().operations > before + 3, "no segment was made");
+    bench.disk.0.lock().slow = None;
+    bench.pass(11);
+    bench.settle();
+    bench.deliver();
+    assert_eq!(bench.events("clock_jumped"), Vec::<serde_json::Value>::new());
+}
+
 /// Ten processes in a row end while they recover, at another point each, some with the power: the last finds what the
 /// first would have.
 #[test]

@@ -48,7 +48,7 @@ impl Writer {
         }
         self.ticked = Some(now);
         self.take_given_up();
-        self.report_clocks(now);
+        self.report_clocks();
         self.report_counts(now);
         if self.attempts_reported.is_none_or(|t| now.saturating_duration_since(t) >= ATTEMPTS) {
             self.report_attempts(now);
@@ -124,9 +124,15 @@ impl Writer {
         }
     }
 
-    /// Nothing here depends on wall time, but whoever reads the times of records must know.
-    fn report_clocks(&mut self, now: Instant) {
-        let found = self.shared.clock.wall();
+    /// Nothing here depends on wall time, but whoever reads the times of records must know. Both clocks are read at once: the turn's
+    /// beginning may be as long ago as the disk took since.
+    fn report_clocks(&mut self) {
+        let clock = &self.shared.clock;
+        let (now, found) = (clock.now(), clock.wall());
+        if clock.now().saturating_duration_since(now) > JUMP / 2 {
+            // Held up between the two: the next look says more.
+            return;
+        }
         if let Some((then, wall)) = self.clocks {
             let expected = wall.checked_add(now.saturating_duration_since(then)).unwrap_or(wall);
             let off = found.duration_since(expected).unwrap_or_else(|e| e.duration());
