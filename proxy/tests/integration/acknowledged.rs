@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
 use loadtest::laboratory::{Laboratory, require};
 use loadtest::stub::{Script, Stub};
 use serde_json::Value;
@@ -16,7 +17,7 @@ async fn an_allow_is_in_kafka_before_it_leaves_and_a_late_one_is_amended() {
     let Some(kafka) = require(Laboratory::open().unwrap().kafka().start().await) else { return };
     kafka.create_topic(TOPIC, 3).await.unwrap();
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let setup = Countersign::asking(&stub.url()).audit("durability = \"acknowledged\"").listen("deadline = \"3s\"");
+    let setup = Countersign::asking(&stub.url()).audit("durability = \"acknowledged\"").listen("deadline = \"10s\"");
     let mut proxy = setup.kafka(&kafka.bootstrap(), TOPIC).start().await;
     let ask = async |object: &str| proxy.ask(&question("alice", "s3:GetObject", "reports", object)).await;
 
@@ -31,8 +32,7 @@ async fn an_allow_is_in_kafka_before_it_leaves_and_a_late_one_is_amended() {
     }
     kafka.freeze();
     let late: BTreeSet<String> = (0..3).map(|n| format!("late {n}")).collect();
-    for object in &late {
-        let answer = ask(object).await;
+    for answer in join_all(late.iter().map(|object| ask(object))).await {
         assert_eq!((answer.status, answer.reason(), answer.allowed()), (503, "audit_timeout", false));
     }
     kafka.thaw();

@@ -71,7 +71,7 @@ async fn a_start_does_not_wait_for_a_backlog() {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let since = Instant::now();
     // Nobody listens at port 1.
-    let setup = Countersign::asking(&stub.url()).hasty().max_size("64GiB").kafka("127.0.0.1:1", "t").on(home.path());
+    let setup = Countersign::asking(&stub.url()).max_size("64GiB").kafka("127.0.0.1:1", "t").on(home.path());
     let proxy = setup.start_unready().await;
     let first = eventually("the first allow", async || {
         let answer = proxy.ask(&question("alice", "s3:GetObject", "reports", "first")).await;

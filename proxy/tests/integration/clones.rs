@@ -64,6 +64,8 @@ async fn both_of_a_cloned_spool_have_chains_of_their_own_and_verify_finds_the_fo
     let (mut original, mut copy) = (begin(&spool).await, begin(&clone).await);
     allowed.extend(ask(&original, 20).await);
     allowed.extend(ask(&copy, 20).await);
+    original.delivered().await;
+    copy.delivered().await;
     original.stop().await;
     copy.stop().await;
 

@@ -182,7 +182,7 @@ async fn a_volume_that_is_read_only_at_start_denies_until_it_is_not() {
     let Some(disk) = Small::mount("64m") else { return };
     remount(&disk, "ro");
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).hasty().on(disk.path()).start_unready().await;
+    let proxy = Countersign::asking(&stub.url()).on(disk.path()).start_unready().await;
     for n in 0..3 {
         let answer = ask(&proxy, &n.to_string()).await;
         assert_eq!((answer.status, answer.reason()), (503, "audit_unavailable"));

@@ -4,7 +4,7 @@
 mod client;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign::wire::reply;
 use loadtest::figures::Claim;
@@ -41,7 +41,7 @@ impl Pair {
         let size = format!("{}MiB", 256 * (1 + restarts / 20));
         let mut instances = Vec::new();
         for _ in 0..2 {
-            instances.push(Countersign::asking(&stub.url()).hasty().listen(listen).max_size(&size).start().await);
+            instances.push(Countersign::asking(&stub.url()).listen(listen).max_size(&size).start().await);
         }
         let client = Client::start(&instances, idle, pauses, ca).await?;
         Some(Self { instances, client })
@@ -169,7 +169,7 @@ async fn a_connection_with_http2_is_told_to_go_when_draining_begins() {
     let (stub, house) = (Stub::start(Script::allow()).await.unwrap(), House::new());
     house.renew();
     let listen = house.listen(true).replace("drain = \"0s\"", "drain = \"20s\"");
-    let proxy = Countersign::asking(&stub.url()).hasty().listen(&listen).token("Bearer s3cret").start().await;
+    let proxy = Countersign::asking(&stub.url()).listen(&listen).token("Bearer s3cret").start().await;
     let mut old = Raw::open(&house, &proxy).await;
     let mut idle = Raw::open(&house, &proxy).await;
     let answered = |stream: u32| move |heard: &Heard| heard.ended.contains_key(&stream);
@@ -241,11 +241,20 @@ async fn a_last_answer_is_not_lost_to_questions_that_were_sent_ahead() {
 #[tokio::test]
 async fn a_connection_that_was_dialed_ahead_is_answered() {
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).hasty().start().await;
-    let mut ahead = TcpStream::connect(proxy.address()).await.unwrap();
-    // Longer than `read_timeout`, which counts from the first byte on.
-    tokio::time::sleep(Duration::from_secs(15)).await;
+    let proxy = Countersign::asking(&stub.url()).start().await;
     let asked = question("alice", "s3:GetObject", "reports", "a.txt").to_string();
-    ahead.write_all(&http::request("POST", "/", &[], asked.as_bytes())).await.unwrap();
-    assert!(http::read(&mut ahead).await.expect("an answer").allowed());
+    for _ in 0..3 {
+        let began = Instant::now();
+        let mut ahead = TcpStream::connect(proxy.address()).await.unwrap();
+        // Longer than `read_timeout`, which counts from the first byte on.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        let sent = ahead.write_all(&http::request("POST", "/", &[], asked.as_bytes())).await;
+        if began.elapsed() < Duration::from_millis(15_800) {
+            sent.unwrap();
+            assert!(http::read(&mut ahead).await.expect("an answer").allowed());
+            return;
+        }
+        // A machine that stalls let more pass than is promised.
+    }
+    panic!("this machine does not wake in time");
 }

@@ -42,8 +42,8 @@ async fn every_answer_but_a_clean_allow_denies() {
     let stub = Stub::start(Script::allow()).await.unwrap();
     // Long enough for a stub on a machine that is busy; one of them takes all of it.
     let proxy = Countersign::asking(&stub.url())
-        .listen("drain = \"0s\"\ndeadline = \"10s\"")
-        .authorizer("timeout = \"2s\"\nretries = 0")
+        .listen("drain = \"0s\"\ndeadline = \"20s\"")
+        .authorizer("timeout = \"6s\"\nretries = 0")
         .start()
         .await;
     let mut tried = 0;
@@ -100,14 +100,21 @@ async fn the_whole_decision_has_a_deadline() {
     let stub = Stub::start(Script::never()).await.unwrap();
     let authorizer = "timeout = \"10s\"\nretries = 0";
     let proxy = Countersign::asking(&stub.url())
+        .in_memory()
         .listen("drain = \"0s\"\ndeadline = \"700ms\"")
         .authorizer(authorizer)
         .start()
         .await;
-    let began = Instant::now();
-    let answer = proxy.ask(&question("alice", "s3:GetObject", "reports", "a.txt")).await;
-    assert_eq!((answer.status, answer.reason(), answer.allowed()), (200, "deadline", false));
-    assert!(began.elapsed() < Duration::from_secs(5), "the attempt's own timeout is ten seconds");
+    let asked = question("alice", "s3:GetObject", "reports", "a.txt");
+    let (answer, took) = eventually("the record is there within what is kept for it", async || {
+        let began = Instant::now();
+        let answer = proxy.ask(&asked).await;
+        assert!(!answer.allowed());
+        (!answer.is_late()).then(|| (answer, began.elapsed()))
+    })
+    .await;
+    assert_eq!((answer.status, answer.reason()), (200, "deadline"));
+    assert!(took < Duration::from_secs(8), "the attempt's own timeout is ten seconds: {took:?}");
     assert_eq!(proxy.record_of(&answer)["data"]["reason"], "deadline");
 }
 
@@ -148,6 +155,7 @@ async fn signs_of_forging_are_recorded_or_refused() {
 async fn overload_is_refused_and_counted() {
     let stub = Stub::start(Script::never()).await.unwrap();
     let mut proxy = Countersign::asking(&stub.url())
+        .in_memory()
         .listen("drain = \"0s\"\ndeadline = \"700ms\"\nmax_in_flight = 2")
         .authorizer("timeout = \"10s\"\nretries = 0")
         .start()
@@ -161,7 +169,8 @@ async fn overload_is_refused_and_counted() {
     };
     let ((one, two), others) = futures_util::future::join(first, others).await;
     let answers: Vec<_> = [one, two].into_iter().chain(others).collect();
-    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    // A disk that stalls makes records late: another 503, and decided all the same.
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503 && !answer.is_late()).collect();
     assert!(answers.iter().all(|answer| !answer.allowed()));
     assert!(!refused.is_empty());
     for answer in &refused {

@@ -185,7 +185,7 @@ async fn one_connection_carries_many_questions() {
 #[tokio::test]
 async fn sigterm_drains_and_closes_the_chain() {
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).listen("drain = \"2s\"").start().await;
+    let proxy = Countersign::asking(&stub.url()).listen("drain = \"8s\"").start().await;
     let asked = question("alice", "s3:GetObject", "reports", "a.txt");
     assert_eq!(http::get(proxy.admin(), "/readyz").await.status, 200);
     let mut kept = TcpStream::connect(proxy.address()).await.unwrap();

@@ -120,7 +120,7 @@ async fn broken_expectations_are_found() {
 
 async fn descriptors_that_stay_are_seen() {
     let stub = loadtest::stub::Stub::start(loadtest::stub::Script::allow()).await.unwrap();
-    let proxy = crate::support::Countersign::asking(&stub.url()).hasty().start().await;
+    let proxy = crate::support::Countersign::asking(&stub.url()).start().await;
     let before = descriptors(&proxy);
     let mut held = Vec::new();
     for _ in 0..20 {

@@ -23,7 +23,7 @@ fn faltering() -> Script {
 #[tokio::test]
 async fn an_authorizer_that_falters_is_not_a_line_a_question() {
     let stub = Stub::start(faltering()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).start().await;
+    let proxy = Countersign::asking(&stub.url()).audit("durability = \"written\"").start().await;
     for number in 0..200 {
         proxy.ask(&question("alice", "s3:GetObject", "reports", &format!("{number}.txt"))).await;
     }
@@ -77,8 +77,8 @@ impl Unread {
         let ports = [(); 2].map(|()| port::free().unwrap());
         let [front, admin] = [0, 1].map(|at| std::net::SocketAddr::from(([127, 0, 0, 1], ports[at].number())));
         let config = format!(
-            "[listen]\naddress = \"{front}\"\ndrain = \"0s\"\n[admin]\naddress = \"{admin}\"\n\
-             [[authorizer]]\nname = \"authz\"\nurl = \"{authorizer}\"\n[audit]\nspool = \"{}\"\nmax_size = \"256MiB\"\n\
+            "[listen]\naddress = \"{front}\"\ndrain = \"0s\"\ndeadline = \"30s\"\n[admin]\naddress = \"{admin}\"\n\
+             [[authorizer]]\nname = \"authz\"\nurl = \"{authorizer}\"\ntimeout = \"4s\"\n[audit]\ndurability = \"written\"\nspool = \"{}\"\nmax_size = \"256MiB\"\n\
              [log]\nlevel = \"trace\"\n",
             spool.display()
         );

@@ -25,7 +25,7 @@ use table::{Cell, DURABILITIES, Run};
 /// Of an allow that is over when its question comes again.
 const LIFE: &str = "300ms";
 
-/// Of all cells, as long as a disk that stalls makes records late.
+/// Of all cells, as long as a machine that stalls makes records late.
 const TRIES: usize = 3;
 
 /// A Kafka that can go away.
@@ -53,7 +53,8 @@ impl Broker {
 
 /// What all processes of the matrix have in common.
 fn base(durability: Durability, kafka: Option<&str>, authorizers: &str) -> Countersign {
-    let setup = Countersign::custom(authorizers).audit(&format!("durability = \"{}\"", durability.as_str()));
+    let setup =
+        Countersign::custom(authorizers).in_memory().audit(&format!("durability = \"{}\"", durability.as_str()));
     let quick = "properties = { \"reconnect.backoff.max.ms\" = \"200\" }";
     match kafka {
         Some(bootstrap) => setup.kafka(bootstrap, TOPIC).with(quick),

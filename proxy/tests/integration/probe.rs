@@ -90,20 +90,20 @@ async fn evil_authorizers_are_called_by_their_names() {
     let refuses = "refuses what is no question";
     let allows = "allows what is no question: `nonsense`";
     assert_eq!(of_stub(Script::allow(), PATIENT).await, (1, lines(&[BOOL, EVERYBODY, SILENT, allows, FAST])));
-    assert_eq!(of_stub(Answer::allow().status(201), "").await, (1, lines(&[BOOL, &other_success, refuses])));
+    assert_eq!(of_stub(Answer::allow().status(201), PATIENT).await, (1, lines(&[BOOL, &other_success, refuses])));
     let denies = "answers 200 to nonsense (`nonsense`), and does not allow it";
     assert_eq!(of_stub(Script::deny(), PATIENT).await, (1, lines(&[BOOL, IGNORES, denies, FAST])));
     let doubled = Answer::new(r#"{"result":false,"Result":true}"#);
     let ambiguous = format!("answers 200: MinIO allows, Countersign denies (ambiguous_answer), about {EVERYTHING}");
-    assert_eq!(of_stub(doubled, "").await, (1, lines(&[BOOL, &ambiguous, denies])));
+    assert_eq!(of_stub(doubled, PATIENT).await, (1, lines(&[BOOL, &ambiguous, denies])));
     let until_close = Answer::allow().framing(Framing::UntilClose);
     let lost = format!("answers 200: MinIO allows, Countersign denies (connection_lost), about {EVERYTHING}");
-    assert_eq!(of_stub(until_close, "").await, (1, lines(&[BOOL, &lost, denies])));
+    assert_eq!(of_stub(until_close, PATIENT).await, (1, lines(&[BOOL, &lost, denies])));
     let gzip = format!("answers 200 about {EVERYTHING}: Countersign denies (content_encoding)");
-    assert_eq!(of_stub(Answer::allow().gzip(), "").await, (1, lines(&[BOOL, &gzip, denies])));
+    assert_eq!(of_stub(Answer::allow().gzip(), PATIENT).await, (1, lines(&[BOOL, &gzip, denies])));
     let dialect = "answers {\"decision\": true}: MinIO denies everything, Countersign denies everything (undefined); `dialect \
                    = \"authzen\"` reads it";
-    let (code, said) = of_stub(Answer::new(r#"{"decision":true}"#), "").await;
+    let (code, said) = of_stub(Answer::new(r#"{"decision":true}"#), PATIENT).await;
     assert_eq!((code, said[0].as_str()), (1, dialect));
     let authzen = format!("{PATIENT}\ndialect = \"authzen\"");
     let (_, said) = of_stub(Answer::new(r#"{"decision":false}"#), &authzen).await;
@@ -117,7 +117,7 @@ async fn a_status_is_no_verdict() {
         let asked: Value = serde_json::from_slice(&received.body).unwrap_or_default();
         Answer::new("").status(if asked["input"]["owner"] == true { 200 } else { 403 })
     });
-    let (code, said) = of_stub(forward, "").await;
+    let (code, said) = of_stub(forward, PATIENT).await;
     let translator = "answers by its status, with no JSON: MinIO denies everything, Countersign denies everything; it needs a \
                       translator";
     assert_eq!((code, said[0].as_str()), (1, translator), "{said:#?}");
@@ -127,7 +127,7 @@ async fn a_status_is_no_verdict() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_named_and_its_target_is_left_alone() {
     let target = Stub::start(Script::allow()).await.unwrap();
-    let (code, said) = of_stub(Script::redirect(307, &target.url()), "").await;
+    let (code, said) = of_stub(Script::redirect(307, &target.url()), PATIENT).await;
     let redirects = format!(
         "redirects (307) when asked about {EVERYTHING}: MinIO would follow it to whoever answers there, Countersign denies \
          (redirect)"

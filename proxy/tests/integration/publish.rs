@@ -191,7 +191,8 @@ async fn killed_or_interrupted_half_way_it_loses_nothing() {
     let bootstrap = cluster.bootstrap_servers();
     let (home, stub) = (tempfile::tempdir().unwrap(), Stub::start(Script::allow()).await.unwrap());
     // A checkpoint is a batch as well, and could be the one that is taken.
-    let setup = Countersign::asking(&stub.url()).on(home.path()).audit("checkpoint_every = \"1h\"");
+    let setup =
+        Countersign::asking(&stub.url()).on(home.path()).audit("checkpoint_every = \"1h\"\ndurability = \"written\"");
     let mut proxy = setup.kafka(NOWHERE, TOPIC).start().await;
     let load = Load::new(proxy.url()).connections(16).start().await.unwrap();
     assert!(load.answered(6000).await);

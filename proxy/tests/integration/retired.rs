@@ -13,7 +13,7 @@ use countersign::metrics::{Metrics, Names};
 use countersign::policy::verdict::Durability;
 use uuid::Uuid;
 
-use crate::support::eventually;
+use crate::support::{disk, eventually};
 
 /// Records of 16 KiB until `stop`, each delivered at once, none kept after that.
 async fn live(directory: &Path, stop: Arc<AtomicBool>) -> tokio::task::JoinHandle<()> {
@@ -74,7 +74,7 @@ async fn read_slowly(directory: &Path) -> (Report, u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_gives_way_while_it_is_read_is_cut_off_and_no_fault() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let stop = Arc::new(AtomicBool::new(false));
     let writer = live(home.path(), stop.clone()).await;
     for _ in 0..3 {

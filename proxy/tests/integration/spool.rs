@@ -18,11 +18,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::support::records::events;
-use crate::support::wait_until;
+use crate::support::{disk, wait_until};
 
 fn start(directory: &Path, change: impl Fn(&mut Options)) -> (Spool, Backlog) {
     let mut options = Options::new(directory);
     options.segment_size = 256 << 10;
+    // No more of them on a machine that needs longer.
+    options.checkpoint_every = Duration::from_secs(3600);
     change(&mut options);
     Spool::start(options, Source::new("i"), "0.0", "g", Metrics::new(&Names::default())).unwrap()
 }
@@ -122,7 +124,7 @@ fn frame_ends(bytes: &[u8]) -> Vec<usize> {
 /// The front listens first: what is asked in the milliseconds until the spool is open was refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_waits_for_the_first_try_to_open() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let (spool, _backlog) = start(home.path(), |_| {});
     assert!(append(&spool, "early").await.is_ok());
     // Where that fails it is an outage, and nothing waits any longer.
@@ -135,7 +137,7 @@ async fn a_record_waits_for_the_first_try_to_open() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chain_is_whole_across_processes() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let directory = home.path().join("spool");
     for _ in 0..3 {
         closed(&directory, 5).await;
@@ -167,7 +169,7 @@ async fn chain_is_whole_across_processes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tail_torn_at_any_byte_costs_what_is_torn() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let (path, bytes) = closed(home.path(), 4).await;
     let ends = frame_ends(&bytes);
     let from = ends[ends.len() - 4];
@@ -191,7 +193,7 @@ async fn a_tail_torn_at_any_byte_costs_what_is_torn() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_byte_costs_one_record_and_is_recorded() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let (path, bytes) = closed(home.path(), 4).await;
     let ends = frame_ends(&bytes);
     for at in (ends[2]..ends[3]).step_by(5) {
@@ -224,7 +226,7 @@ async fn a_flipped_byte_costs_one_record_and_is_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_locked_spool_is_an_outage_until_it_is_unlocked() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let (first, _b) = open(home.path());
     let (second, _b2) = start(home.path(), |_| {});
     wait_until("second says why", || second.status().trouble.is_some_and(|t| t.detail.contains("locked")));
@@ -245,7 +247,7 @@ async fn a_locked_spool_is_an_outage_until_it_is_unlocked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removed_directory_comes_back() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let directory = home.path().join("spool");
     let (spool, _backlog) = open(&directory);
     append(&spool, "before").await.unwrap();
@@ -259,7 +261,7 @@ async fn a_removed_directory_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_spool_denies_until_records_are_delivered() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let (spool, mut backlog) = start(home.path(), |o| o.max_size = 2 << 20);
     wait_until("spool opens", || spool.is_available());
     let text = "x".repeat(50_000);
@@ -283,7 +285,7 @@ async fn a_full_spool_denies_until_records_are_delivered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_kafka_the_oldest_give_way_and_are_named() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let (spool, _backlog) = start(home.path(), |o| (o.max_size, o.deliver) = (2 << 20, false));
     wait_until("spool opens", || spool.is_available());
     let text = "x".repeat(50_000);
@@ -304,7 +306,7 @@ async fn without_kafka_the_oldest_give_way_and_are_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_survives_and_nothing_is_read_twice() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let (spool, mut backlog) = open(home.path());
     append(&spool, "one").await.unwrap();
     append(&spool, "two").await.unwrap();
@@ -323,7 +325,7 @@ async fn a_cursor_survives_and_nothing_is_read_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn acknowledged_waits_for_delivery_and_late_ones_are_amended() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let (spool, mut backlog) = open(home.path());
     let soon = tokio::time::Instant::now() + Duration::from_millis(50);
     let late = draft("late");
@@ -351,7 +353,7 @@ async fn acknowledged_waits_for_delivery_and_late_ones_are_amended() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_counted_is_in_the_chain_when_it_ends() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let (spool, _backlog) = open(home.path());
     for n in 0..20 {
         spool.unauthorized(IpAddr::V4(Ipv4Addr::new(10, 0, 0, n)));
@@ -373,7 +375,7 @@ async fn what_was_counted_is_in_the_chain_when_it_ends() {
 /// The writer may take a record at the very moment at which its sender gives up: then it is amended, and not counted too.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_given_up_is_counted_or_amended_and_never_both() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     let (spool, _backlog) = start(home.path(), |o| o.queue = 1);
     wait_until("spool opens", || spool.is_available());
     let (mut overloaded, mut late) = (Vec::new(), Vec::new());
@@ -415,7 +417,7 @@ async fn an_append_given_up_is_counted_or_amended_and_never_both() {
 
 #[test]
 fn a_symlink_ends_the_start() {
-    let home = tempfile::tempdir().unwrap();
+    let home = disk::quick();
     std::os::unix::fs::symlink(home.path(), home.path().join("link")).unwrap();
     let options = Options::new(home.path().join("link"));
     let started = Spool::start(options, Source::new("i"), "0.0", "g", Metrics::new(&Names::default()));

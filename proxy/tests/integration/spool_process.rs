@@ -24,9 +24,9 @@ fn refused(records: &[Value]) -> u64 {
 async fn a_second_process_on_one_spool_denies_until_the_first_is_gone() {
     let home = tempfile::tempdir().unwrap();
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let mut first = Countersign::asking(&stub.url()).hasty().on(home.path()).start().await;
+    let mut first = Countersign::asking(&stub.url()).on(home.path()).start().await;
     assert!(ask(&first, "a").await.allowed());
-    let second = Countersign::asking(&stub.url()).hasty().on(home.path()).start_unready().await;
+    let second = Countersign::asking(&stub.url()).on(home.path()).start_unready().await;
     assert_eq!(second.post(b"", &[]).await.status, 200, "the start-up probe");
     for n in 0..3 {
         let answer = ask(&second, &n.to_string()).await;
@@ -97,7 +97,7 @@ async fn a_full_disk_denies_and_everything_refused_is_counted() {
     // Before the first answer the disk is nearly full: the first segment fits, the next does not.
     let filler = disk.path().join("filler");
     std::fs::write(&filler, vec![0; 70 << 20]).unwrap();
-    let proxy = Countersign::asking(&stub.url()).hasty().on(disk.path()).start().await;
+    let proxy = Countersign::asking(&stub.url()).on(disk.path()).start().await;
     let big = "x".repeat(700);
     let (mut allowed, mut denied) = (0, 0);
     while denied < 10 {
@@ -132,7 +132,7 @@ async fn a_disk_full_of_delivered_segments_denies_nothing_for_long() {
     let stub = Stub::start(Script::allow()).await.unwrap();
     // Room for four segments of a MiB, of the eight that the spool may have.
     std::fs::write(disk.path().join("filler"), vec![0; 20 << 20]).unwrap();
-    let setup = Countersign::asking(&stub.url()).hasty().max_size("8MiB").on(disk.path());
+    let setup = Countersign::asking(&stub.url()).max_size("8MiB").on(disk.path());
     let proxy = setup.kafka(&broker.bootstrap(), "decisions").start().await;
     let big = "x".repeat(900);
     let mut allowed = 0;
@@ -154,7 +154,7 @@ async fn a_disk_full_of_delivered_segments_denies_nothing_for_long() {
 async fn a_volume_without_inodes_denies_and_comes_back() {
     let Some(disk) = Small::mount("80m,nr_inodes=64") else { return };
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).hasty().max_size("2MiB").on(disk.path()).start().await;
+    let proxy = Countersign::asking(&stub.url()).max_size("2MiB").on(disk.path()).start().await;
     assert!(ask(&proxy, "before").await.allowed());
     let fillers = disk.path().join("fillers");
     std::fs::create_dir(&fillers).unwrap();
@@ -178,12 +178,12 @@ async fn a_directory_moved_away_is_noticed_and_the_new_one_is_locked() {
     let home = tempfile::tempdir().unwrap();
     let (spool, away) = (home.path().join("spool"), home.path().join("away"));
     let stub = Stub::start(Script::allow()).await.unwrap();
-    let proxy = Countersign::asking(&stub.url()).hasty().on(&spool).start().await;
+    let proxy = Countersign::asking(&stub.url()).on(&spool).start().await;
     assert!(ask(&proxy, "before").await.allowed());
     std::fs::rename(&spool, &away).unwrap();
     eventually("the spool is made again", async || spool.join("epochs").is_dir().then_some(())).await;
     proxy.available().await;
-    let second = Countersign::asking(&stub.url()).hasty().on(&spool).start_unready().await;
+    let second = Countersign::asking(&stub.url()).on(&spool).start_unready().await;
     eventually("the second sees the lock", async || second.log().contains("locked by another").then_some(())).await;
     assert_eq!(ask(&second, "x").await.status, 503);
     assert!(ask(&proxy, "after").await.allowed());

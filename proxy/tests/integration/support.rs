@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use loadtest::laboratory::{Laboratory, countersign};
 use loadtest::stub::{Answer as Said, Script};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
+use tempfile::TempDir;
 
 pub use http::Answer;
 
@@ -32,6 +34,7 @@ pub struct Countersign {
     files: Vec<(String, String)>,
     env: Vec<(String, String)>,
     nobody: Option<&'static str>,
+    memory: Option<TempDir>,
     patient: bool,
 }
 
@@ -39,8 +42,7 @@ impl Countersign {
     /// One authorizer named `authz`, no Kafka, cache off, small spool, no drain. Unless a test sets them, the timeout of the
     /// authorizer and the deadline are times that a busy machine does not reach.
     pub fn asking(url: &str) -> Self {
-        let setup = Self::custom(&format!("[[authorizer]]\nname = \"authz\"\nurl = \"{url}\"\n"));
-        Self { patient: true, ..setup }
+        Self::custom(&format!("[[authorizer]]\nname = \"authz\"\nurl = \"{url}\"\n"))
     }
 
     /// With the timeout and the deadline that users have, for tests that wait for one of them or measure how long something takes.
@@ -61,7 +63,8 @@ impl Countersign {
             files: Vec::new(),
             env: Vec::new(),
             nobody: None,
-            patient: false,
+            memory: None,
+            patient: true,
         }
     }
 
@@ -144,6 +147,14 @@ impl Countersign {
         self
     }
 
+    /// A small spool in memory, where the machine has such a place: an answer at the end of its deadline keeps 250 ms for its
+    /// record, which a disk that stalls does not keep.
+    pub fn in_memory(self) -> Self {
+        let memory = disk::quick();
+        let setup = self.max_size("8MiB").on(&memory.path().join("spool"));
+        Self { memory: Some(memory), ..setup }
+    }
+
     /// A token named `minio`, read from a file as an operator would have it.
     pub fn token(mut self, token: &str) -> Self {
         self.files.push(("token".to_owned(), format!("{token}\n")));
@@ -153,12 +164,10 @@ impl Countersign {
 
     fn config(&self) -> String {
         let Self { listen, authorizers, audit, rest, level, spool, .. } = self;
-        // Both attempts fit into the deadline.
+        // All attempts of a route fit into the deadline.
         let is_patient = self.patient && !listen.contains("deadline");
-        let deadline = if is_patient { "deadline = \"10s\"\n" } else { "" };
-        let header = "[[authorizer]]\n";
-        let timeout = if is_patient && !authorizers.contains("timeout") { "timeout = \"4s\"\n" } else { "" };
-        let authorizers = authorizers.replacen(header, &format!("{header}{timeout}"), 1);
+        let deadline = if is_patient { "deadline = \"30s\"\n" } else { "" };
+        let authorizers = if is_patient { patient(authorizers) } else { authorizers.clone() };
         format!(
             "instance = \"test\"\n[listen]\naddress = \"127.0.0.1:{{port}}\"\n{deadline}{listen}\
              [admin]\naddress = \"127.0.0.1:{{admin_port}}\"\n{authorizers}\
@@ -185,16 +194,30 @@ impl Countersign {
         if let Some(umask) = self.nobody {
             setup = setup.unprivileged(umask);
         }
-        let running = Running { part: setup.start().await.unwrap(), spool: self.spool };
+        let running = Running { part: setup.start().await.unwrap(), spool: self.spool, _memory: self.memory };
         eventually("the admin listener is up", async || http::try_get(running.admin(), "/livez").await).await;
         running
     }
+}
+
+/// Four seconds for each authorizer that does not say how long: the default is too short for a machine that is busy.
+fn patient(authorizers: &str) -> String {
+    const TABLE: &str = "[[authorizer]]\n";
+    let (before, tables) = authorizers.split_once(TABLE).unwrap_or((authorizers, ""));
+    let table = |table: &str| {
+        let says = table.split("\n[").next().is_some_and(|own| own.contains("timeout"));
+        format!("{TABLE}{}{table}", if says { "" } else { "timeout = \"4s\"\n" })
+    };
+    let tables = if tables.is_empty() { String::new() } else { tables.split(TABLE).map(table).collect() };
+    before.to_owned() + &tables
 }
 
 /// The process under test. Stopped when dropped; its directory is kept when the test failed.
 pub struct Running {
     part: countersign::Countersign,
     spool: String,
+    /// Goes after the process.
+    _memory: Option<TempDir>,
 }
 
 impl Running {
@@ -367,6 +390,12 @@ pub fn count<T: std::str::FromStr + Default + PartialEq>(variable: &str, default
     let count = number(variable, default);
     assert!(count != T::default(), "{variable} is 0, and nothing would be tested");
     count
+}
+
+/// As many as this process may have: where users have 1,024, a thousand sockets beside other tests are too many.
+pub fn many_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 /// Polls until there is something, and fails the test if there is nothing in time.

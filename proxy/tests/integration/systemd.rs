@@ -73,7 +73,7 @@ impl Manager {
 async fn systemd_is_told_what_happens_in_order() {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let mut manager = Manager::new();
-    let proxy = manager.starts(Countersign::asking(&stub.url()).hasty().listen("drain = \"1s\"")).start().await;
+    let proxy = manager.starts(Countersign::asking(&stub.url()).listen("drain = \"1s\"")).start().await;
     let ready = manager.hears("READY=1");
     // Of what it does: the spool may not be open yet.
     assert!(ready.starts_with("READY=1\nSTATUS="), "{ready}");
@@ -113,7 +113,7 @@ async fn systemd_is_told_what_happens_in_order() {
 async fn an_outage_is_told_and_is_no_reason_to_be_restarted() {
     let stub = Stub::start(Script::allow()).await.unwrap();
     let mut manager = Manager::new();
-    let proxy = manager.starts(Countersign::asking(&stub.url()).hasty().on_missing_volume()).start_unready().await;
+    let proxy = manager.starts(Countersign::asking(&stub.url()).on_missing_volume()).start_unready().await;
     manager.hears("READY=1");
     manager.hears("STATUS=denying everything");
     manager.hears("WATCHDOG=1");

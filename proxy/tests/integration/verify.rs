@@ -179,7 +179,7 @@ async fn progress_shows_on_a_terminal_only() {
     let file = trail.file(|_| {});
     let plain = Command::new(binary()).args(["verify", "--file", path(&file)]).output().unwrap();
     assert!(plain.status.success() && plain.stderr.is_empty(), "{}", String::from_utf8_lossy(&plain.stderr));
-    let line = format!("(cat {}; sleep 1) | {} verify --file -", path(&file), binary());
+    let line = format!("(cat {}; sleep 4) | {} verify --file -", path(&file), binary());
     let shown = Command::new("script").args(["-qec", &line, "/dev/null"]).output().unwrap();
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("/s") && shown.contains("whole: "), "{shown:?}");
@@ -328,6 +328,7 @@ async fn a_topic_and_its_checkpoints_are_whole_and_a_shorter_one_is_not() {
     }
     let spool = proxy.spool();
     let config = std::fs::read_to_string(proxy.config_file()).unwrap();
+    proxy.delivered().await;
     proxy.stop().await;
     let kept = kafka.records("countersign.checkpoints").await.unwrap();
     let all: Vec<Raw> = in_kafka(&kafka).await;
@@ -377,6 +378,7 @@ async fn what_kafka_has_cut_off_is_no_fault() {
             assert!(proxy.ask(&question("alice", "s3:GetObject", "reports", &n.to_string())).await.allowed());
         }
         public = proxy.spool().join(PUBLIC).display().to_string();
+        proxy.delivered().await;
         proxy.stop().await;
     }
     let records: Vec<Raw> = in_kafka(&kafka).await;

@@ -24,7 +24,7 @@ async fn a_directory_in_the_volume_is_a_spool_and_the_volume_is_none() {
     std::fs::create_dir(&volume).unwrap();
     mode(&volume, BY_THE_KUBELET);
     let spool = volume.join("spool");
-    let mut proxy = Countersign::asking(&stub.url()).hasty().on(&spool).start().await;
+    let mut proxy = Countersign::asking(&stub.url()).on(&spool).start().await;
     assert!(proxy.ask(&question("alice", "s3:GetObject", "reports", "a.txt")).await.allowed());
     proxy.stop().await;
     assert_eq!(std::fs::metadata(&spool).unwrap().permissions().mode() & 0o077, 0, "it is ours alone");

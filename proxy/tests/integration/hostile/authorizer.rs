@@ -20,7 +20,7 @@ use crate::support::http::Answer;
 use crate::support::{Countersign, Running, question};
 
 /// Of one attempt.
-pub const TIMEOUT: Duration = Duration::from_secs(1);
+pub const TIMEOUT: Duration = Duration::from_secs(3);
 /// What no authorizer may get into a record or the log.
 pub const ECHO: &str = "s3cr3t-that-came-back";
 /// What 64 MiB and endless bodies may leave resident.

@@ -361,7 +361,7 @@ fn endless() -> Vec<Step> {
 }
 
 fn waits() -> Vec<Row> {
-    let drip = Duration::from_millis(100);
+    let drip = TIMEOUT / 10;
     let head = format!("HTTP/1.1 200 OK\r\nX: {}", "y".repeat(1000));
     let late = |by: Duration| vec![Step::Wait(by), send(allow()), Step::Hang];
     let tiny = "1\r\n \r\n".repeat(300);
@@ -390,12 +390,12 @@ fn waits() -> Vec<Row> {
         .poisoning(),
         plays("F62", "nothing", vec![Step::Hang], Timeout).poisoning(),
         plays("F62", "half a head, and held", vec![send("HTTP/1.1 200"), Step::Hang], Timeout).poisoning(),
-        plays("F75", "just too late", late(TIMEOUT + Duration::from_millis(50)), Timeout).poisoning(),
+        plays("F75", "just too late", late(TIMEOUT * 3 / 2), Timeout).poisoning(),
         plays("F75", "much too late", late(LONG), Timeout).poisoning(),
         plays(
             "F75",
             "half of it too late",
-            vec![send(allow().as_bytes()[..50].to_vec()), Step::Wait(TIMEOUT + drip), send(allow()), Step::Hang],
+            vec![send(allow().as_bytes()[..50].to_vec()), Step::Wait(TIMEOUT * 3 / 2), send(allow()), Step::Hang],
             Timeout,
         )
         .poisoning(),

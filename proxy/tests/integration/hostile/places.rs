@@ -18,8 +18,7 @@ fn route(name: &str, url: &str, limits: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authorizer_that_hangs_takes_its_own_places_only() {
     let (slow, quick) = (Stub::start(Script::never()).await.unwrap(), Stub::start(Script::allow()).await.unwrap());
-    let limits =
-        "timeout = \"500ms\"\nretries = 0\nmax_in_flight = 2\nbreaker = { failures = 10000, open_for = \"5s\" }";
+    let limits = "timeout = \"2s\"\nretries = 0\nmax_in_flight = 2\nbreaker = { failures = 10000, open_for = \"5s\" }";
     let toml = route("slow", &slow.url(), limits) + &route("quick", &quick.url(), "");
     let proxy = Countersign::custom(&toml).start().await;
     let before = descriptors(&proxy);

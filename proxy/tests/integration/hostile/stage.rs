@@ -110,7 +110,7 @@ pub struct Stage {
 impl Stage {
     pub async fn start() -> Self {
         let stub = Stub::start(Script::allow()).await.unwrap();
-        let proxy = Countersign::asking(&stub.url()).hasty().token("Bearer s3cret").start().await;
+        let proxy = Countersign::asking(&stub.url()).token("Bearer s3cret").start().await;
         let target = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (series, kept, found) = (BTreeSet::new(), Vec::new(), Found::default());
         let mut stage = Self { proxy, stub, target, open: 0, series, kept, unauthorized: 0, found };

@@ -16,6 +16,9 @@ use crate::support::records::events;
 use crate::support::{Running, eventually};
 use crate::syscalls::attached::{Call, Fault, Strace};
 
+/// Microseconds, beyond the deadline.
+const SLOW: u32 = 14_000_000;
+
 struct Stage {
     proxy: Running,
     said: Stub,
@@ -48,8 +51,8 @@ impl Stage {
             format!("[[authorizer]]\nname = \"{name}\"\ntimeout = \"30s\"\nurl = \"{}\"\n", stub.url())
         };
         let toml = authorizer("said", &said) + &authorizer("other", &other) + &routes("said");
-        let setup = base(durability, kafka, &toml).max_size("8MiB").audit("checkpoint_every = \"1h\"");
-        let proxy = setup.listen("drain = \"0s\"\ndeadline = \"3s\"").token(TOKEN.1).start().await;
+        let setup = base(durability, kafka, &toml).audit("checkpoint_every = \"1h\"");
+        let proxy = setup.listen("drain = \"0s\"\ndeadline = \"6s\"").token(TOKEN.1).start().await;
         let stage = Self { proxy, said, _other: other, gates, beside: Vec::new() };
         // Kafka may have to be looked up first.
         eventually("the first allow", async || {
@@ -124,8 +127,8 @@ pub async fn run(durability: Durability, cells: &[Cell], broker: Option<&Broker>
             broker.away();
             None
         }
-        (Durability::Written, _) => Some(stage.attach("pwrite64", Fault::Delay(8_000_000))),
-        (Durability::Synced | Durability::Acknowledged, _) => Some(stage.attach("fdatasync", Fault::Delay(8_000_000))),
+        (Durability::Written, _) => Some(stage.attach("pwrite64", Fault::Delay(SLOW))),
+        (Durability::Synced | Durability::Acknowledged, _) => Some(stage.attach("fdatasync", Fault::Delay(SLOW))),
     };
     ran.tried.extend(stage.faults(&slow, &stage.gates[1]).await);
     match (slower, broker) {

@@ -60,7 +60,7 @@ pub struct Found {
     pub missing: Vec<String>,
     /// Everything else that is not as promised, in words.
     pub wrong: Vec<String>,
-    /// Denies whose record a disk that stalls made too late: nothing is known of their cells. In words.
+    /// Denies whose record a machine that stalls made too late: nothing is known of their cells. In words.
     pub late: Vec<String>,
 }
 
@@ -84,7 +84,9 @@ pub fn judge(ran: &Ran) -> Found {
     let mut uncounted: BTreeMap<&str, u64> = BTreeMap::new();
     for tried in &ran.tried {
         found.cells += 1;
-        if let Some(seen) = tried.answers.iter().find(|seen| is_late(&tried.cell, seen)) {
+        let again = (tried.again.reason == Reason::AuditTimeout.as_str()).then_some(&tried.again);
+        let late = tried.answers.iter().find(|seen| is_late(&tried.cell, seen)).or(again);
+        if let Some(seen) = late {
             found.late.push(format!("{}: answered {seen:?}", tried.cell));
             found.allows += tried.answers.iter().filter(|seen| seen.allowed).count() as u64;
             continue;

@@ -241,7 +241,8 @@ async fn check_rules(prometheus: &Prometheus) {
     for name in ["CountersignAuthorizerDown", "CountersignFailsClosedAuthorizer"] {
         let rule = rules.iter().find(|rule| rule["name"] == name).unwrap();
         let alert = &rule["alerts"][0];
-        assert_eq!(alert["state"], "pending", "{rule:#}");
+        // Firing where the panels took longer than its `for`.
+        assert!(["pending", "firing"].contains(&alert["state"].as_str().unwrap()), "{rule:#}");
         let said = alert["annotations"].to_string();
         assert!(["<no value>", "<error", "{{", "%!"].iter().all(|sign| !said.contains(sign)), "{said}");
         assert!(said.contains(alert["labels"]["instance"].as_str().unwrap()), "{said}");

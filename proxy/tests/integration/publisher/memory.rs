@@ -77,7 +77,7 @@ fn measured(trouble: &str) -> (u64, u64) {
         if now != last.get().0 {
             last.set((now, Instant::now()));
         }
-        last.get().1.elapsed() > Duration::from_secs(2)
+        last.get().1.elapsed() > Duration::from_secs(5)
     });
     let found = (resident_mib().saturating_sub(before), handed.load(Ordering::Relaxed));
     publisher.shutdown(Duration::ZERO);

@@ -1,9 +1,11 @@
-//! Waits until a disk that stalls keeps up again. Called before something is tried again that took too long; what must hold on any
-//! disk does not ask.
+//! What tests do about a disk that stalls: wait until it keeps up before something is tried again that took too long, or do without it
+//! where the disk is not what is tested. What must hold on any disk does neither.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 /// In a row.
 const SYNCS: usize = 20;
@@ -11,6 +13,11 @@ const SYNCS: usize = 20;
 const QUICK: Duration = Duration::from_millis(100);
 /// Whoever waits in vain tries anyhow.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// A directory in memory, where the machine has such a place.
+pub fn quick() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
 
 /// Blocks its thread.
 pub fn keeps_up() {

@@ -28,6 +28,11 @@ impl Answer {
         self.header("x-countersign-reason").expect("an answer with a reason")
     }
 
+    /// Its record did not become durable in time, which a disk that stalls does to any answer.
+    pub fn is_late(&self) -> bool {
+        self.status == 503 && self.body.contains("\"audit_timeout\"")
+    }
+
     /// What MinIO would make of it.
     pub fn allowed(&self) -> bool {
         serde_json::from_str::<serde_json::Value>(&self.body).unwrap()["result"] == true

@@ -51,10 +51,11 @@ impl Collector {
                         continue;
                     }
                 };
-                write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n").unwrap();
+                // Before its answer: whoever has that has sent all.
                 if sender.send(export).is_err() {
                     return;
                 }
+                write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n").unwrap();
             }
         });
         Self { endpoint, exports }
