@@ -152,7 +152,7 @@ pub struct EpochReader {
     next_seq: Option<u64>,
     /// The last record that was read, with its seq.
     last: Option<(u64, Bytes)>,
-    /// A segment was not there any more when it was to be opened.
+    /// A segment that was listed is not there any more.
     gone: bool,
     /// What cannot be read is passed over as damage; otherwise it is an error.
     pub salvage: bool,
@@ -197,7 +197,7 @@ impl EpochReader {
         self.next_seq
     }
 
-    /// Whether segments were removed between their listing and their reading.
+    /// Whether segments were removed since they were listed. Others may have come and gone meanwhile that never were.
     pub fn has_lost_segments(&self) -> bool {
         self.gone
     }
@@ -383,7 +383,9 @@ impl EpochReader {
         self.listed = false;
         let names = list_segments(self.files.as_ref(), &self.epoch)?;
         let listed: HashSet<&String> = names.iter().collect();
+        let known = self.known.len();
         self.known.retain(|name| listed.contains(name));
+        self.gone |= self.known.len() < known;
         for name in names {
             if self.known.contains(&name) {
                 continue;

@@ -81,6 +81,22 @@ fn what_gives_way_while_it_is_read_is_no_damage() {
     assert_eq!(scan.oldest().unwrap().unwrap().chain, Some(format!("i/{:016x}", 2)));
 }
 
+/// A reader that was not run for long: segments came and went that it never saw.
+#[test]
+fn what_came_and_gave_way_between_two_looks_is_no_damage() {
+    for (removed, expected) in [(0..5, vec![]), (2..5, vec![(20, 49)])] {
+        let home = tempfile::tempdir().unwrap();
+        write(home.path(), 1, 2);
+        let mut scan = Scan::new(home.path());
+        assert_eq!(rest(&mut scan).0.len(), 20);
+        write(home.path(), 1, 6);
+        removed.for_each(|segment| std::fs::remove_file(path(home.path(), 1, segment)).unwrap());
+        let (records, damages) = rest(&mut scan);
+        assert_eq!(records.first().map(|(_, seq)| *seq), Some(50));
+        assert_eq!(damages, expected, "it is damage where something before it is still there");
+    }
+}
+
 #[test]
 fn what_is_taken_out_of_the_middle_is_damage() {
     // The first segment is still there, or a whole epoch before.
