@@ -292,6 +292,12 @@ async fn without_kafka_the_oldest_give_way_and_are_named() {
     for _ in 0..80 {
         append(&spool, &text).await.unwrap();
     }
+    // The keeper takes segments away, and the writer names them in its next turn.
+    wait_until("what gave way is named", || {
+        let (records, _) = scan(home.path());
+        let named = events(&records, "segments_dropped").last().and_then(|last| last["data"]["last_seq"].as_u64());
+        records.first().and_then(|first| first["data"]["chain"]["seq"].as_u64()) == named.map(|last| last + 1)
+    });
     spool.close(Duration::from_secs(10));
     let (records, damages) = scan(home.path());
     assert_eq!(damages, vec![]);
