@@ -32,6 +32,7 @@ pub mod mc;
 pub mod minio;
 pub mod nginx;
 pub mod opa;
+pub mod open_files;
 mod part;
 pub mod pingora;
 pub mod port;

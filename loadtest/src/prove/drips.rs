@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -17,7 +16,7 @@ use tokio::task::JoinSet;
 use super::outcome::{Bound, Limit, Outcome};
 use super::turns::{self, median, spread};
 use super::{Options, countersign, peers};
-use crate::laboratory::Laboratory;
+use crate::laboratory::{Laboratory, open_files};
 use crate::load::{Load, Mix, Report};
 use crate::stub::{Script, Stub};
 use crate::up;
@@ -55,7 +54,7 @@ struct Seen {
 }
 
 pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
-    enough_descriptors()?;
+    open_files::at_least(DESCRIPTORS)?;
     let binary = up::binary().await?;
     eprintln!("proving `{}`", binary.display());
     let lab = Laboratory::open()?;
@@ -92,17 +91,6 @@ pub(super) async fn prove(options: &Options) -> anyhow::Result<Outcome> {
     ]);
     let (binary, limits) = (binary.display().to_string(), limits(&seen)?);
     Ok(Outcome { scenario: "drips".to_owned(), binary, setting, rows: Vec::new(), ratios: BTreeMap::new(), limits })
-}
-
-/// For us and for what we start, which inherits it.
-fn enough_descriptors() -> anyhow::Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current.is_none_or(|current| current >= DESCRIPTORS) {
-        return Ok(());
-    }
-    ensure!(limit.maximum.is_none_or(|most| most >= DESCRIPTORS), "needs {DESCRIPTORS} descriptors: `ulimit -Hn`");
-    let more = Rlimit { current: Some(DESCRIPTORS), maximum: limit.maximum };
-    setrlimit(Resource::Nofile, more).context("no more descriptors can be had")
 }
 
 /// The load, every question of which must be allowed.

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use loadtest::laboratory::open_files;
 use loadtest::stub::{Answer, Gate, Script, Stub};
 use serde_json::Value;
 
 use crate::support::records::events;
-use crate::support::{Countersign, Running, eventually, http, many_descriptors, question};
+use crate::support::{Countersign, Running, eventually, http, question};
 
 #[tokio::test]
 async fn a_hit_names_the_record_it_came_from() {
@@ -123,7 +124,7 @@ async fn patient(stub: &Stub) -> Running {
 /// F85. Nobody waits for another's answer without a record of its own.
 #[tokio::test]
 async fn a_thousand_equal_questions_are_one_call_and_a_thousand_records() {
-    many_descriptors();
+    open_files::at_least(2048).unwrap();
     let stub = Stub::start(Answer::allow().after(Duration::from_millis(700))).await.unwrap();
     let proxy = patient(&stub).await;
     let asked = question("alice", "s3:GetObject", "reports", "a.txt");

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use loadtest::laboratory::{Laboratory, countersign};
 use loadtest::stub::{Answer as Said, Script};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -390,12 +389,6 @@ pub fn count<T: std::str::FromStr + Default + PartialEq>(variable: &str, default
     let count = number(variable, default);
     assert!(count != T::default(), "{variable} is 0, and nothing would be tested");
     count
-}
-
-/// As many as this process may have: where users have 1,024, a thousand sockets beside other tests are too many.
-pub fn many_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
 }
 
 /// Polls until there is something, and fails the test if there is nothing in time.

@@ -84,7 +84,7 @@ fn what_gives_way_while_it_is_read_is_no_damage() {
 /// A reader that was not run for long: segments came and went that it never saw.
 #[test]
 fn what_came_and_gave_way_between_two_looks_is_no_damage() {
-    for (removed, expected) in [(0..5, vec![]), (2..5, vec![(20, 49)])] {
+    for (removed, expected) in [(0..5, vec![]), (2..5, vec![(20, 49)]), (1..5, vec![(20, 49)])] {
         let home = tempfile::tempdir().unwrap();
         write(home.path(), 1, 2);
         let mut scan = Scan::new(home.path());

@@ -297,6 +297,10 @@ fn a_disk_that_stalls_is_no_clock_that_jumps() {
     }
     assert!(bench.disk.0.lock().operations > before + 3, "no segment was made");
     bench.disk.0.lock().slow = None;
+    // Nor is a thread that was not run between its looks at the two clocks.
+    bench.pass(11);
+    bench.clock.hold(Duration::from_secs(2));
+    bench.turn(Vec::new());
     bench.pass(11);
     bench.settle();
     bench.deliver();

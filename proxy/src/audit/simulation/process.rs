@@ -34,15 +34,26 @@ pub struct ManualClock {
     micros: AtomicU64,
     /// How far wall time is from where it should be, milliseconds.
     skew: AtomicI64,
+    /// For how long whoever reads wall time next is held up before, once.
+    hold: AtomicU64,
 }
 
 impl ManualClock {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { begin: Instant::now(), micros: AtomicU64::new(0), skew: AtomicI64::new(0) })
+        Arc::new(Self {
+            begin: Instant::now(),
+            micros: AtomicU64::new(0),
+            skew: AtomicI64::new(0),
+            hold: AtomicU64::new(0),
+        })
     }
 
     pub fn pass(&self, time: Duration) {
         self.micros.fetch_add(u64::try_from(time.as_micros()).unwrap(), Ordering::Relaxed);
+    }
+
+    pub fn hold(&self, time: Duration) {
+        self.hold.store(u64::try_from(time.as_micros()).unwrap(), Ordering::Relaxed);
     }
 
     pub fn jump(&self, millis: i64) {
@@ -56,6 +67,7 @@ impl Clock for ManualClock {
     }
 
     fn wall(&self) -> SystemTime {
+        self.micros.fetch_add(self.hold.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         let millis = 1_795_439_107_000 + self.skew.load(Ordering::Relaxed);
         let micros = self.micros.load(Ordering::Relaxed);
         SystemTime::UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs()) + Duration::from_micros(micros)

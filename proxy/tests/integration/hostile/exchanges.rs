@@ -390,7 +390,7 @@ fn waits() -> Vec<Row> {
         .poisoning(),
         plays("F62", "nothing", vec![Step::Hang], Timeout).poisoning(),
         plays("F62", "half a head, and held", vec![send("HTTP/1.1 200"), Step::Hang], Timeout).poisoning(),
-        plays("F75", "just too late", late(TIMEOUT * 3 / 2), Timeout).poisoning(),
+        plays("F75", "too late by half", late(TIMEOUT * 3 / 2), Timeout).poisoning(),
         plays("F75", "much too late", late(LONG), Timeout).poisoning(),
         plays(
             "F75",

@@ -10,6 +10,8 @@ use crate::support::{Countersign, eventually, question};
 const DROPPED: &str = "countersign_otlp_spans_dropped_total";
 /// Each a connection and a sync of its own: long enough for an export to fail meanwhile.
 const QUESTIONS: usize = 200;
+/// Of the machine, while they are asked.
+const STALLS: usize = 3;
 /// Whoever waits for such a collector waits for ever; everything else of the end is limited to less.
 const END: Duration = Duration::from_secs(30);
 
@@ -25,8 +27,8 @@ async fn check(endpoint: &str) {
     assert!(proxy.ask(&question("alice", "s3:GetObject", "reports", "last")).await.allowed());
     assert_eq!(proxy.decisions().len(), QUESTIONS + 1, "records do not need a collector");
     let slow = proxy.decisions().iter().filter(|one| one["data"]["latency_us"].as_u64() > Some(1_000_000)).count();
-    // A machine that stalls holds some up.
-    assert!(slow * 10 < QUESTIONS, "{slow} decisions waited for the collector");
+    // They are asked one after the other: a machine that stalls holds up one at a time.
+    assert!(slow <= STALLS, "{slow} decisions waited for the collector");
 
     let asked = Instant::now();
     proxy.signal("TERM");
